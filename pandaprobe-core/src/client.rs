@@ -1,0 +1,407 @@
+//! Clients: who records, and where it goes.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    config::{Config, ConfigError, Target},
+    context,
+    export::{Exporter, HttpExporter},
+    model::{ScoreData, ScoreValue, TraceId},
+    pipeline::{Intake, Pipeline},
+    report::{ReportKind, Reporter, Stats},
+};
+
+/// Records, and delivers what was recorded, on two threads of its own. Cheap to clone; several may live side
+/// by side. When the last clone is dropped, the client shuts down as [`ClientGuard`] does.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pipeline: Option<Pipeline>,
+    reporter: Arc<Reporter>,
+    shutdown_timeout: Duration,
+    is_shut_down: AtomicBool,
+}
+
+/// Items were still waiting when the time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{left} items were not delivered in time")]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// How many. Zero if it is not known, because the pipeline did not answer.
+    pub left: u64,
+}
+
+impl Client {
+    /// Makes a client. Without [`exporter`](Config::exporter) it delivers to the PandaProbe backend.
+    ///
+    /// # Errors
+    ///
+    /// When there is no exporter and no API key or project name, or one that can never work; when the HTTP
+    /// client or a thread cannot be made.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let reporter = Arc::new(Reporter::new(config.on_error.clone(), config.debug));
+        let pipeline = match exporter(&config, &reporter)? {
+            Some(exporter) => Some(Pipeline::start(&config, exporter, Arc::clone(&reporter))?),
+            None => None,
+        };
+        if pipeline.is_some() {
+            ENABLED.fetch_add(1, Ordering::Relaxed);
+        }
+        let shutdown_timeout = config.shutdown_timeout;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pipeline,
+                reporter,
+                shutdown_timeout,
+                is_shut_down: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Whether the client records anything.
+    pub fn is_enabled(&self) -> bool {
+        self.inner.pipeline.is_some()
+    }
+
+    /// Waits until everything that has ended by now is delivered or dropped, and leaves alone what is open.
+    /// It blocks the thread; see [`flush_async`](Self::flush_async).
+    ///
+    /// # Errors
+    ///
+    /// When `timeout` passes before.
+    pub fn flush(&self, timeout: Duration) -> Result<(), Undelivered> {
+        let Some(pipeline) = &self.inner.pipeline else {
+            return Ok(());
+        };
+        let (done, wait) = mpsc::sync_channel(1);
+        pipeline.flush(Box::new(move || {
+            let _ = done.send(());
+        }));
+        wait.recv_timeout(timeout).map_err(|_| self.undelivered())
+    }
+
+    /// [`flush`](Self::flush) for asynchronous code. Needs a tokio runtime with its timer.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    pub async fn flush_async(&self, timeout: Duration) -> Result<(), Undelivered> {
+        let Some(pipeline) = &self.inner.pipeline else {
+            return Ok(());
+        };
+        let (done, wait) = oneshot::channel();
+        pipeline.flush(Box::new(move || {
+            let _ = done.send(());
+        }));
+        match tokio::time::timeout(timeout, wait).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(self.undelivered()),
+        }
+    }
+
+    /// Ends what is open with what it has, delivers, and stops. Whatever is recorded later is counted and
+    /// dropped. The second call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When `timeout` passes before everything is delivered; the rest is dropped and counted.
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), Undelivered> {
+        let Some(pipeline) = &self.inner.pipeline else {
+            return Ok(());
+        };
+        if self.inner.is_shut_down.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        ENABLED.fetch_sub(1, Ordering::Relaxed);
+        match pipeline.shutdown(timeout) {
+            0 => Ok(()),
+            left => Err(Undelivered { left }),
+        }
+    }
+
+    /// What became of everything that was recorded.
+    pub fn stats(&self) -> Stats {
+        self.inner
+            .pipeline
+            .as_ref()
+            .map_or_else(|| self.inner.reporter.stats(), Pipeline::stats)
+    }
+
+    /// Scores a trace: a number from 0 to 1, a `bool`, or a label. A score of a trace that is still open, or
+    /// was not delivered yet, follows it.
+    ///
+    /// ```
+    /// # use pandaprobe_core::{Client, Config, MemoryExporter};
+    /// # let client = Client::new(Config::new().exporter(MemoryExporter::default()))?;
+    /// # let trace_id = client.trace("answer").run(|trace| trace.id());
+    /// client.score(trace_id, "helpfulness", 0.9);
+    /// client.score(trace_id, "grounded", true);
+    /// # Ok::<_, pandaprobe_core::ConfigError>(())
+    /// ```
+    pub fn score(
+        &self,
+        trace_id: impl Into<Option<TraceId>>,
+        name: impl Into<String>,
+        value: impl Into<ScoreValue>,
+    ) {
+        let (Some(pipeline), Some(trace_id)) = (&self.inner.pipeline, trace_id.into()) else {
+            return;
+        };
+        match ScoreData::new(trace_id, name, value) {
+            Some(score) => pipeline.score(score),
+            None => self
+                .inner
+                .reporter
+                .report(ReportKind::InvalidScore, "a score is a number from 0 to 1"),
+        }
+    }
+
+    fn undelivered(&self) -> Undelivered {
+        Undelivered {
+            left: self.stats().queued,
+        }
+    }
+
+    pub(crate) fn intake(&self) -> Option<&Intake> {
+        self.inner.pipeline.as_ref().map(Pipeline::intake)
+    }
+
+    pub(crate) fn report(&self, kind: ReportKind, message: impl Into<String>) {
+        self.inner.reporter.report(kind, message);
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(pipeline) = &self.pipeline
+            && !self.is_shut_down.swap(true, Ordering::AcqRel)
+        {
+            ENABLED.fetch_sub(1, Ordering::Relaxed);
+            pipeline.shutdown(self.shutdown_timeout);
+        }
+    }
+}
+
+/// `None` for a client that is switched off.
+fn exporter(
+    config: &Config,
+    reporter: &Reporter,
+) -> Result<Option<Arc<dyn Exporter>>, ConfigError> {
+    if !config.enabled {
+        return Ok(None);
+    }
+    if let Some(exporter) = &config.exporter {
+        return Ok(Some(Arc::clone(exporter)));
+    }
+    match Target::of(config)? {
+        Some(target) => Ok(Some(Arc::new(HttpExporter::new(target, config)?))),
+        None => {
+            let why =
+                "PANDAPROBE_API_KEY or PANDAPROBE_PROJECT_NAME is not set, so nothing is recorded";
+            reporter.report(ReportKind::SwitchedOff, why);
+            Ok(None)
+        }
+    }
+}
+
+/// Keeps the global client alive. When it is dropped, everything that is open is ended, everything is
+/// delivered if that takes no longer than [`shutdown_timeout`](Config::shutdown_timeout), and the client stops.
+#[derive(Debug)]
+#[must_use = "dropping the guard at once shuts the client down: bind it to a name in main"]
+pub struct ClientGuard {
+    client: Client,
+}
+
+impl ClientGuard {
+    /// The client that the guard keeps.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        uninstall(&self.client);
+        let _ = self.client.shutdown(self.client.inner.shutdown_timeout);
+    }
+}
+
+/// Makes a client of `config` and installs it as the global one. A client that was installed before is shut
+/// down, after the new one is in its place.
+///
+/// # Errors
+///
+/// As [`Client::new`]; the client that was installed before then stays.
+pub fn init(config: Config) -> Result<ClientGuard, ConfigError> {
+    let client = Client::new(config)?;
+    if let Some(old) = install(Some(client.clone())) {
+        let _ = old.shutdown(old.inner.shutdown_timeout);
+    }
+    Ok(ClientGuard { client })
+}
+
+static GLOBAL: RwLock<Option<Client>> = RwLock::new(None);
+
+/// How many clients record, and one more until the environment was looked at. Zero means that every recording
+/// call can stop at once.
+static ENABLED: AtomicUsize = AtomicUsize::new(1);
+
+static LOOKED_AT_ENVIRONMENT: AtomicU8 = AtomicU8::new(NO);
+const NO: u8 = 0;
+const YES: u8 = 1;
+
+/// Whether anything can be recorded at all: one atomic load.
+pub(crate) fn anything_enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed) > 0
+}
+
+/// The client of the current scope, else the global one, else one made from the environment: that is tried
+/// once, on the first call without a client.
+pub(crate) fn current() -> Option<Client> {
+    if !anything_enabled() {
+        return None;
+    }
+    context::client()
+        .or_else(global)
+        .or_else(from_environment)
+        .filter(Client::is_enabled)
+}
+
+/// Reports what concerns no client in particular to the one that is current.
+pub(crate) fn report(kind: ReportKind, message: impl Into<String>) {
+    match context::client() {
+        Some(client) => client.report(kind, message),
+        None => report_to_global(kind, message),
+    }
+}
+
+/// Reports without a look at what is current.
+pub(crate) fn report_to_global(kind: ReportKind, message: impl Into<String>) {
+    match global() {
+        Some(client) => client.report(kind, message),
+        None => tracing::warn!(target: "pandaprobe", "{kind:?}: {}", message.into()),
+    }
+}
+
+fn global() -> Option<Client> {
+    GLOBAL
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+fn install(client: Option<Client>) -> Option<Client> {
+    environment_was_looked_at();
+    std::mem::replace(
+        &mut *GLOBAL.write().unwrap_or_else(PoisonError::into_inner),
+        client,
+    )
+}
+
+fn uninstall(client: &Client) {
+    let mut global = GLOBAL.write().unwrap_or_else(PoisonError::into_inner);
+    if global
+        .as_ref()
+        .is_some_and(|installed| installed.same(client))
+    {
+        *global = None;
+    }
+}
+
+fn environment_was_looked_at() -> bool {
+    let first = LOOKED_AT_ENVIRONMENT.swap(YES, Ordering::AcqRel) == NO;
+    if first {
+        ENABLED.fetch_sub(1, Ordering::Relaxed);
+    }
+    first
+}
+
+fn from_environment() -> Option<Client> {
+    if LOOKED_AT_ENVIRONMENT.load(Ordering::Acquire) == YES {
+        return None;
+    }
+    let made = Config::from_env().and_then(Client::new);
+    match made {
+        Ok(client) => {
+            let mut global = GLOBAL.write().unwrap_or_else(PoisonError::into_inner);
+            environment_was_looked_at();
+            Some(global.get_or_insert(client).clone())
+        }
+        Err(error) => {
+            environment_was_looked_at();
+            tracing::warn!(target: "pandaprobe", "nothing is recorded: {error}");
+            None
+        }
+    }
+}
+
+/// [`Client::flush`] of the current client. Without one there is nothing to wait for.
+///
+/// # Errors
+///
+/// When `timeout` passes before everything is delivered.
+pub fn flush(timeout: Duration) -> Result<(), Undelivered> {
+    current().map_or(Ok(()), |client| client.flush(timeout))
+}
+
+/// [`Client::flush_async`] of the current client. Without one there is nothing to wait for.
+///
+/// # Errors
+///
+/// When `timeout` passes before everything is delivered.
+pub async fn flush_async(timeout: Duration) -> Result<(), Undelivered> {
+    match current() {
+        Some(client) => client.flush_async(timeout).await,
+        None => Ok(()),
+    }
+}
+
+/// [`Client::shutdown`] of the current client.
+///
+/// # Errors
+///
+/// When `timeout` passes before everything is delivered; the rest is dropped and counted.
+pub fn shutdown(timeout: Duration) -> Result<(), Undelivered> {
+    current().map_or(Ok(()), |client| client.shutdown(timeout))
+}
+
+/// [`Client::score`] of the current client.
+pub fn score(
+    trace_id: impl Into<Option<TraceId>>,
+    name: impl Into<String>,
+    value: impl Into<ScoreValue>,
+) {
+    if let Some(client) = current() {
+        client.score(trace_id, name, value);
+    }
+}
+
+/// [`Client::stats`] of the current client; all zero without one.
+pub fn stats() -> Stats {
+    current().map(|client| client.stats()).unwrap_or_default()
+}

@@ -1,0 +1,68 @@
+//! What is current where the program is: scope, trace and span, for futures, streams, closures and threads.
+//!
+//! A scope belongs to a future, not to a thread: it is current whenever that future is polled or dropped, and
+//! nowhere else. See [`Scope`] for all forms.
+
+use std::sync::Arc;
+
+use crate::{client::Client, identity::Ids, model::Object, pipeline::TraceRecord};
+
+mod defaults;
+mod frame;
+mod scope;
+mod scoped;
+mod stack;
+
+pub use defaults::{set_session, set_user};
+pub(crate) use frame::{Frame, Position};
+pub use scope::{Scope, ScopeGuard, metadata, session, tag, tags, user};
+pub(crate) use scoped::Home;
+pub use scoped::{InCurrentScope, Scoped, spawn, spawn_blocking};
+use stack::Active;
+pub(crate) use stack::current;
+
+/// The client that the current scope names.
+pub(crate) fn client() -> Option<Client> {
+    current().and_then(|frame| frame.client())
+}
+
+/// Identity, tags and metadata for a trace that begins here.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) ids: Ids,
+    pub(crate) tags: Vec<String>,
+    pub(crate) metadata: Object,
+    /// Where the values came from that a later `set_*` could change.
+    sources: Vec<Arc<Frame>>,
+}
+
+impl Surroundings {
+    /// Those of the place where the program is, for something with the `explicit` identity.
+    pub(crate) fn here(explicit: &Ids) -> Self {
+        let mut here = Self {
+            ids: explicit.clone(),
+            ..Self::default()
+        };
+        if let Some(frame) = current() {
+            frame.surround(&mut here);
+        }
+        defaults::surround(&mut here);
+        here
+    }
+
+    /// Tells whoever supplied the identity that a trace was begun under it.
+    pub(crate) fn begun(&self, trace: &Arc<TraceRecord>) {
+        for frame in &self.sources {
+            frame.trace_begun(trace);
+        }
+    }
+}
+
+/// The identity that something recorded here has in the trace at `position`: what is explicit, else what
+/// scopes inside that trace say. What surrounds the trace is no part of it: the trace was begun under it.
+pub(crate) fn ids_within(explicit: &Ids, position: &Position) -> Ids {
+    match current() {
+        Some(frame) => explicit.or(&frame.ids_within(&position.trace)),
+        None => explicit.clone(),
+    }
+}

@@ -1,0 +1,190 @@
+//! Scopes: session, user, tags and metadata for a part of the program.
+
+use std::{fmt, future::IntoFuture, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Active, Frame, Scoped, current, frame, scoped::Home};
+use crate::{
+    client::Client,
+    identity::{Ids, Slot},
+    model::Object,
+    report::ReportKind,
+};
+
+/// Session, user, tags and metadata for whatever begins inside of it.
+///
+/// Scopes nest and combine: an inner one that sets only the user keeps the outer session. Choose the form by
+/// what it surrounds:
+///
+/// | around | form |
+/// |---|---|
+/// | a future | [`scope`](Self::scope) |
+/// | a stream | [`scope_stream`](Self::scope_stream) |
+/// | synchronous code | [`run`](Self::run) |
+/// | the rest of a block, without awaits | [`enter`](Self::enter) |
+/// | another task | [`in_current_scope`](super::InCurrentScope::in_current_scope), [`spawn`](super::spawn) |
+/// | another thread, or an actor | [`Scope::current`], carried there, then [`run`](Self::run) or [`scope`](Self::scope) |
+///
+/// ```
+/// # async fn answer() {}
+/// # async fn request() {
+/// pandaprobe_core::session("conversation-123").user("user-abc").scope(answer()).await;
+/// # }
+/// ```
+#[derive(Clone, Default)]
+#[must_use = "a scope does nothing until something is put inside of it"]
+pub struct Scope {
+    ids: Ids,
+    tags: Vec<String>,
+    metadata: Object,
+    client: Option<Client>,
+    carried: Option<Arc<Frame>>,
+}
+
+/// A scope for the agent lifecycle `id`: 1 to 255 characters. An id that is none blocks the slot: traces
+/// inside then have no session, rather than the wrong one.
+pub fn session(id: impl Into<String>) -> Scope {
+    Scope::new().session(id)
+}
+
+/// A scope for the activity of the user `id`: 1 to 255 characters. An id that is none blocks the slot: traces
+/// inside then have no user, rather than the wrong one.
+pub fn user(id: impl Into<String>) -> Scope {
+    Scope::new().user(id)
+}
+
+/// A scope whose traces carry a tag.
+pub fn tag(tag: impl Into<String>) -> Scope {
+    Scope::new().tag(tag)
+}
+
+/// A scope whose traces carry tags.
+pub fn tags(tags: impl IntoIterator<Item = impl Into<String>>) -> Scope {
+    Scope::new().tags(tags)
+}
+
+/// A scope whose traces carry metadata.
+pub fn metadata(key: impl Into<String>, value: impl Into<Value>) -> Scope {
+    Scope::new().metadata(key, value)
+}
+
+impl Scope {
+    /// A scope that says nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is current here, trace and span included, to be carried to another task or thread: a copy, which
+    /// a later `set_user` or `set_session` on either side does not reach.
+    ///
+    /// ```
+    /// let here = pandaprobe_core::Scope::current();
+    /// std::thread::spawn(move || here.run(|| { /* as if still there */ }));
+    /// ```
+    pub fn current() -> Self {
+        let carried = current().map_or_else(Arc::default, |frame| frame.detached());
+        Self {
+            carried: Some(carried),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the session; see [`session`].
+    pub fn session(mut self, id: impl Into<String>) -> Self {
+        self.ids.session = reported("session", Slot::session(id));
+        self
+    }
+
+    /// Sets the user; see [`user`].
+    pub fn user(mut self, id: impl Into<String>) -> Self {
+        self.ids.user = reported("user", Slot::user(id));
+        self
+    }
+
+    /// Adds a tag to traces inside.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds tags to traces inside.
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds metadata to traces inside. The innermost value of a key wins.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Records with `client` instead of the global one.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// A future that has the scope current whenever it is polled or dropped, on whatever thread. Outside of it
+    /// is what was current where this was called, or what is current inside of that where it is first polled.
+    pub fn scope<F: IntoFuture>(self, future: F) -> Scoped<F::IntoFuture> {
+        let mut home = Home::new(Some(self));
+        // Builders that become futures may already look around.
+        let future = home.inside(|| future.into_future());
+        Scoped::new(home, future)
+    }
+
+    /// A stream that has the scope current whenever it is polled or dropped, on whatever thread.
+    pub fn scope_stream<S>(self, stream: S) -> Scoped<S> {
+        Scoped::new(Home::new(Some(self)), stream)
+    }
+
+    /// Runs a closure in the scope: the form for synchronous code.
+    pub fn run<T>(self, f: impl FnOnce() -> T) -> T {
+        Home::new(Some(self)).inside(f)
+    }
+
+    /// Makes the scope current until the guard is dropped, for code without awaits. Held across an await it is
+    /// ignored in other tasks; use [`scope`](Self::scope) there.
+    pub fn enter(self) -> ScopeGuard {
+        ScopeGuard {
+            _active: Active::guard(self.frame(current())),
+        }
+    }
+
+    pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {
+        Arc::new(Frame {
+            parent: self.carried.or(outer),
+            state: std::sync::Mutex::new(frame::State::new(self.ids)),
+            tags: self.tags,
+            metadata: self.metadata,
+            client: self.client,
+            ..Frame::default()
+        })
+    }
+}
+
+fn reported(what: &str, slot: Slot) -> Slot {
+    if let Slot::Blocked(why) = &slot {
+        crate::client::report(ReportKind::InvalidId, format!("{what} scope: {why}"));
+    }
+    slot
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("session", &self.ids.session.value())
+            .field("user", &self.ids.user.value())
+            .field("tags", &self.tags)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps a scope current on this thread; see [`Scope::enter`].
+#[derive(Debug)]
+#[must_use = "the scope ends when the guard is dropped: bind it to a name"]
+pub struct ScopeGuard {
+    _active: Active,
+}

@@ -1,0 +1,219 @@
+//! Delivers to a PandaProbe backend.
+
+use std::time::SystemTime;
+
+use reqwest::{Method, StatusCode, header, redirect};
+use serde_json::Value;
+
+use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after};
+use crate::{
+    config::{Config, ConfigError, Secret, Target},
+    error_text::ErrorText,
+};
+
+const USER_AGENT: &str = concat!("pandaprobe-rust/", env!("CARGO_PKG_VERSION"));
+/// The backend's rate limit is a fixed window of a minute and says nothing of when it ends.
+const RATE_LIMIT_WINDOW: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Posts to a PandaProbe backend, over connections that are kept alive.
+pub(crate) struct HttpExporter {
+    http: reqwest::Client,
+    target: Target,
+}
+
+impl HttpExporter {
+    pub(crate) fn new(target: Target, config: &Config) -> Result<Self, ConfigError> {
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.request_timeout)
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|error| ConfigError::Http(error.error_text()))?;
+        Ok(Self { http, target })
+    }
+
+    async fn post(&self, envelope: &Envelope) -> Result<(), ExportError> {
+        let (method, path) = route(envelope);
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.target.endpoint.as_str()))
+            .header("X-API-Key", self.target.api_key.expose())
+            .header("X-Project-Name", &self.target.project_name)
+            .header("X-Request-ID", envelope.request_id().to_string())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(envelope.body().clone());
+        let response = request
+            .send()
+            .await
+            .map_err(|error| unreachable_now(&error, &self.target.api_key))?;
+        let status = response.status();
+        let asked = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let asked = asked.and_then(|value| retry_after(value, SystemTime::now()));
+        // The body is read to its end even if nobody needs it, so that the connection can be used again.
+        let body = response.bytes().await.unwrap_or_default();
+        judge(envelope.payload(), status, asked, &body)
+    }
+}
+
+impl Exporter for HttpExporter {
+    fn export<'a>(&'a self, envelope: &'a Envelope) -> ExportFuture<'a> {
+        Box::pin(self.post(envelope))
+    }
+}
+
+fn route(envelope: &Envelope) -> (Method, String) {
+    let id = envelope.trace_id();
+    match envelope.payload() {
+        Payload::Trace => (Method::POST, "/traces".to_owned()),
+        Payload::Spans => (Method::POST, format!("/traces/{id}/spans")),
+        Payload::Update => (Method::PATCH, format!("/traces/{id}")),
+        Payload::Score => (Method::POST, "/evaluations/trace-scores".to_owned()),
+    }
+}
+
+/// What an answer means.
+fn judge(
+    payload: Payload,
+    status: StatusCode,
+    asked: Option<std::time::Duration>,
+    body: &[u8],
+) -> Result<(), ExportError> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = format!(
+        "{} answered {status}: {}",
+        name(payload),
+        detail(&answer, body)
+    );
+    let retry = |after, everything| {
+        Err(ExportError::Retry {
+            message: message.clone(),
+            after,
+            everything,
+        })
+    };
+    // The backend stores a trace some time after it took it; until then it knows nothing of it.
+    let not_yet_stored = status == StatusCode::NOT_FOUND && payload != Payload::Trace;
+    match status.as_u16() {
+        // Two different answers: a rate limit, which passes, and a used-up quota, which does not.
+        429 if answer.get("detail").is_none() => retry(asked.or(Some(RATE_LIMIT_WINDOW)), true),
+        _ if not_yet_stored => retry(asked, false),
+        408 | 425 => retry(asked, false),
+        500..=599 => retry(asked, asked.is_some()),
+        _ => Err(ExportError::Rejected { message }),
+    }
+}
+
+fn name(payload: Payload) -> &'static str {
+    match payload {
+        Payload::Trace => "POST /traces",
+        Payload::Spans => "POST /traces/{id}/spans",
+        Payload::Update => "PATCH /traces/{id}",
+        Payload::Score => "POST /evaluations/trace-scores",
+    }
+}
+
+/// What the backend says of its refusal: which field is wrong, if it names any, but never its value.
+fn detail(answer: &Value, body: &[u8]) -> String {
+    const MOST: usize = 300;
+    let text = |key: &str| answer[key].as_str().map(str::to_owned);
+    let said = text("detail").or_else(|| text("error"));
+    let said =
+        said.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned());
+    let errors = answer["errors"].as_array().into_iter().flatten();
+    let fields: Vec<&str> = errors.filter_map(|error| error["field"].as_str()).collect();
+    let mut line: String = said.chars().take(MOST).collect();
+    if !fields.is_empty() {
+        line += &format!(" ({})", fields.join(", "));
+    }
+    line
+}
+
+fn unreachable_now(error: &reqwest::Error, key: &Secret) -> ExportError {
+    ExportError::Retry {
+        message: error.error_text().replace(key.expose(), "(secret)"),
+        after: None,
+        everything: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(payload: Payload, status: u16, body: &str) -> Result<(), ExportError> {
+        judge(
+            payload,
+            StatusCode::from_u16(status).unwrap(),
+            None,
+            body.as_bytes(),
+        )
+    }
+
+    #[test]
+    fn each_answer_of_the_backend_means_what_it_should() {
+        let retried = |result| {
+            matches!(
+                result,
+                Err(ExportError::Retry {
+                    everything: false,
+                    ..
+                })
+            )
+        };
+        let paced = |result| {
+            matches!(
+                result,
+                Err(ExportError::Retry {
+                    everything: true,
+                    after: Some(_),
+                    ..
+                })
+            )
+        };
+        let rejected = |result| matches!(result, Err(ExportError::Rejected { .. }));
+        assert_eq!(answer(Payload::Trace, 202, "{}"), Ok(()));
+        assert!(paced(answer(
+            Payload::Trace,
+            429,
+            r#"{"error":"Rate limit exceeded: 100 per 1 minute"}"#
+        )));
+        assert!(paced(answer(Payload::Trace, 429, "not JSON")));
+        assert!(rejected(answer(
+            Payload::Trace,
+            429,
+            r#"{"detail":"You've reached the traces limit"}"#
+        )));
+        for status in [408, 425, 500, 502, 503, 504] {
+            assert!(
+                retried(answer(Payload::Trace, status, "Internal Server Error")),
+                "{status}"
+            );
+        }
+        for status in [301, 400, 401, 403, 404, 409, 413, 422] {
+            assert!(rejected(answer(Payload::Trace, status, "{}")), "{status}");
+        }
+        assert!(retried(answer(
+            Payload::Spans,
+            404,
+            r#"{"detail":"Trace not found"}"#
+        )));
+        assert!(retried(answer(Payload::Update, 404, "{}")));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_but_not_its_value() {
+        let body = r#"{"detail":"Validation error","errors":[{"field":"spans -> 0 -> name","message":"m","input":"SECRET"}]}"#;
+        let error = answer(Payload::Trace, 422, body).unwrap_err().to_string();
+        assert!(
+            error.contains("spans -> 0 -> name") && !error.contains("SECRET"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,50 @@
+#![doc = include_str!("../README.md")]
+
+mod capture;
+mod client;
+mod config;
+mod context;
+mod error_text;
+mod export;
+mod handler;
+mod identity;
+mod model;
+mod pipeline;
+mod report;
+mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod trace;
+
+pub use client::{
+    Client, ClientGuard, Undelivered, flush, flush_async, init, score, shutdown, stats,
+};
+pub use config::{
+    Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,
+    DEFAULT_FLUSH_INTERVAL, DEFAULT_LINGER, DEFAULT_MAX_BUFFERED_BYTES, DEFAULT_MAX_QUEUE_SIZE,
+    DEFAULT_MAX_TEXT_BYTES, DEFAULT_MAX_TRACE_AGE, DEFAULT_REQUEST_TIMEOUT, DEFAULT_RETRY_DEADLINE,
+    DEFAULT_SHUTDOWN_TIMEOUT,
+};
+pub use context::{
+    InCurrentScope, Scope, ScopeGuard, Scoped, metadata, session, set_session, set_user, spawn,
+    spawn_blocking, tag, tags, user,
+};
+pub use error_text::{ByDeref, ByError, ByText, ErrorText};
+pub use export::{
+    ConsoleExporter, Envelope, ExportError, ExportFuture, Exporter, FileExporter, MemoryExporter,
+    Payload, Tree,
+};
+pub use handler::{Handler, Run, RunId, TraceInfo};
+pub use model::*;
+pub use pipeline::{Decode, Piece};
+pub use report::{DropReason, Report, ReportKind, Stats};
+pub use trace::{
+    Outcome, Span, SpanBuilder, Trace, TraceBuilder, Watched, current_span, current_trace_id, span,
+    trace, watched,
+};
+
+/// For the exported macros.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde_json::Value;
+}

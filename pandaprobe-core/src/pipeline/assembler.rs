@@ -1,0 +1,667 @@
+//! The thread that makes traces out of events.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    Settings,
+    budget::{Budget, Charge},
+    decode::{Decode, Piece},
+    queue::Queue,
+    record::{Event, Exit, Root, SpanRecord, TraceRecord},
+};
+use crate::{
+    capture,
+    export::{Envelope, Payload},
+    identity::Slot,
+    model::{
+        ScoreData, SpanData, SpanStatus, Timestamp, TraceData, TraceId, TraceStatus, TraceUpdate,
+        last_assistant, last_user,
+    },
+    report::{DropReason, ReportKind, Reporter},
+    sync::lock,
+};
+
+/// How many spans the backend takes with a trace, or in one block.
+const BLOCK: usize = 500;
+
+pub(super) struct Assembler {
+    settings: Settings,
+    queue: Arc<Queue>,
+    budget: Arc<Budget>,
+    reporter: Arc<Reporter>,
+    open: HashMap<TraceId, Open>,
+    next_sweep: Option<Instant>,
+}
+
+/// A trace of which something is still open.
+struct Open {
+    trace: Arc<TraceRecord>,
+    phase: Phase,
+    /// Spans that were not sent, or are open, in order of their start.
+    spans: Vec<Arc<SpanRecord>>,
+    open_spans: usize,
+    root_ended: bool,
+    last_event: Instant,
+    scores: Vec<ScoreData>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    /// Nothing was sent yet.
+    Held,
+    /// It was sent as `RUNNING`; its spans follow as they end.
+    Live,
+    /// It was sent; spans that end later follow one by one.
+    Sent,
+}
+
+impl Open {
+    fn new(trace: Arc<TraceRecord>) -> Self {
+        let phase = if trace.is_sent() {
+            Phase::Sent
+        } else {
+            Phase::Held
+        };
+        Self {
+            trace,
+            phase,
+            spans: Vec::new(),
+            open_spans: 0,
+            root_ended: false,
+            last_event: Instant::now(),
+            scores: Vec::new(),
+        }
+    }
+}
+
+/// Whether the input and output of a trace leave it for good.
+#[derive(Clone, Copy, PartialEq)]
+enum Io {
+    Copied,
+    Moved,
+}
+
+enum Flow {
+    Go,
+    Stop,
+}
+
+impl Assembler {
+    pub(super) fn new(
+        settings: Settings,
+        queue: Arc<Queue>,
+        budget: Arc<Budget>,
+        reporter: Arc<Reporter>,
+    ) -> Self {
+        Self {
+            settings,
+            queue,
+            budget,
+            reporter,
+            open: HashMap::new(),
+            next_sweep: None,
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Event>) {
+        loop {
+            let event = match self.next_sweep {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match catch_unwind(AssertUnwindSafe(|| self.step(event))) {
+                Ok(Flow::Go) => {}
+                Ok(Flow::Stop) => return,
+                Err(_) => self
+                    .reporter
+                    .report(ReportKind::Panicked, "assembling a trace panicked"),
+            }
+        }
+    }
+
+    fn step(&mut self, event: Result<Event, RecvTimeoutError>) -> Flow {
+        let flow = match event {
+            Ok(event) => self.handle(event),
+            Err(RecvTimeoutError::Timeout) => Flow::Go,
+            Err(RecvTimeoutError::Disconnected) => return Flow::Stop,
+        };
+        self.sweep_if_due();
+        self.reporter
+            .open
+            .store(self.open.len() as u64, Ordering::Relaxed);
+        flow
+    }
+
+    fn handle(&mut self, event: Event) -> Flow {
+        match event {
+            Event::TraceStarted(trace) => {
+                self.open.insert(trace.id, Open::new(trace));
+            }
+            Event::SpanStarted(span) => self.span_started(span),
+            Event::Piece {
+                span,
+                piece,
+                at,
+                charge,
+            } => self.piece(&span, piece, at, charge),
+            Event::SpanEnded(span) => self.span_ended(&span),
+            Event::TraceEnded(trace) => self.trace_ended(&trace),
+            Event::Score(score) => self.score(*score),
+            Event::Flush(waiter) => {
+                self.reporter
+                    .open
+                    .store(self.open.len() as u64, Ordering::Relaxed);
+                self.queue.when_settled(waiter);
+            }
+            Event::Stop(waiter) => {
+                self.end_everything();
+                self.queue.when_settled(waiter);
+                return Flow::Stop;
+            }
+        }
+        Flow::Go
+    }
+
+    // ---- events
+
+    fn entry(&mut self, trace: &Arc<TraceRecord>) -> &mut Open {
+        let open = self
+            .open
+            .entry(trace.id)
+            .or_insert_with(|| Open::new(Arc::clone(trace)));
+        open.last_event = Instant::now();
+        open
+    }
+
+    fn span_started(&mut self, span: Arc<SpanRecord>) {
+        let live = self.settings.live;
+        let open = self.entry(&span.trace);
+        open.open_spans += 1;
+        open.spans.push(Arc::clone(&span));
+        if live && open.phase == Phase::Held && !open.root_ended {
+            open.phase = Phase::Live;
+            self.send_running(&span.trace);
+        }
+    }
+
+    fn piece(&mut self, span: &Arc<SpanRecord>, piece: Piece, at: Timestamp, charge: Charge) {
+        self.entry(&span.trace);
+        let mut decoder = lock(&span.decoder);
+        let Some(inner) = decoder.as_mut() else {
+            return;
+        };
+        let pushed = catch_unwind(AssertUnwindSafe(|| {
+            inner.push(piece, at);
+            inner.held_bytes()
+        }));
+        drop(charge);
+        match pushed {
+            Ok(held) => span.with(|state| state.charge.set(held + 512)),
+            Err(_) => {
+                *decoder = None;
+                drop(decoder);
+                self.reporter
+                    .report(ReportKind::Panicked, "a decoder panicked");
+                span.with(|state| {
+                    state.data.metadata.insert(
+                        "pandaprobe.omitted".to_owned(),
+                        "the decoder panicked".into(),
+                    )
+                });
+            }
+        }
+    }
+
+    fn span_ended(&mut self, span: &Arc<SpanRecord>) {
+        settle(span, &self.reporter);
+        adopt_root(span);
+        let open = self.entry(&span.trace);
+        open.open_spans = open.open_spans.saturating_sub(1);
+        if span.is_root_of_its_trace() {
+            open.root_ended = true;
+        }
+        if open.phase != Phase::Held {
+            open.spans.retain(|other| other.id != span.id);
+            let trace = Arc::clone(&open.trace);
+            let spans = take(std::slice::from_ref(span));
+            self.send_spans(trace.id, spans);
+        }
+        self.advance(span.trace.id);
+    }
+
+    fn trace_ended(&mut self, trace: &Arc<TraceRecord>) {
+        self.entry(trace).root_ended = true;
+        self.advance(trace.id);
+    }
+
+    fn score(&mut self, score: ScoreData) {
+        match self.open.get_mut(&score.trace_id) {
+            Some(open) if open.phase == Phase::Held => open.scores.push(score),
+            _ => self.send(Payload::Score, score.trace_id, &score),
+        }
+    }
+
+    // ---- the end of a trace
+
+    /// Sends a trace on its way if its root and all of its spans have ended.
+    fn advance(&mut self, id: TraceId) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        match open.phase {
+            Phase::Held | Phase::Live if !open.root_ended || open.open_spans > 0 => {}
+            Phase::Held | Phase::Live => {
+                self.send_whole(id, &[]);
+                self.open.remove(&id);
+            }
+            Phase::Sent => {
+                let trace = Arc::clone(&open.trace);
+                if open.open_spans == 0 {
+                    self.open.remove(&id);
+                }
+                self.send_change(&trace);
+            }
+        }
+    }
+
+    /// Sends a trace with all its spans, those that are open as `UNSET`; what is open stays known.
+    fn send_as_it_is(&mut self, id: TraceId) {
+        let Some(open) = self.open.get(&id) else {
+            return;
+        };
+        let unended: Vec<Arc<SpanRecord>> = open
+            .spans
+            .iter()
+            .filter(|span| !has_ended(span))
+            .cloned()
+            .collect();
+        self.send_whole(id, &unended);
+        if let Some(open) = self.open.get_mut(&id) {
+            open.phase = Phase::Sent;
+            open.spans = unended;
+            open.last_event = Instant::now();
+            if open.spans.is_empty() {
+                self.open.remove(&id);
+            }
+        }
+    }
+
+    fn send_whole(&mut self, id: TraceId, unended: &[Arc<SpanRecord>]) {
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
+        let (trace, phase) = (Arc::clone(&open.trace), open.phase);
+        let scores = std::mem::take(&mut open.scores);
+        let ended: Vec<Arc<SpanRecord>> = open.spans.drain(..).filter(has_ended).collect();
+        trace.mark_sent();
+        let mut spans = take(&ended);
+        spans.extend(unended.iter().map(|span| snapshot(span)));
+        match phase {
+            Phase::Live => {
+                self.send_spans(id, spans);
+                let update = self.completion(&trace);
+                self.send(Payload::Update, id, &update);
+            }
+            Phase::Held | Phase::Sent => self.send_trace(&trace, spans),
+        }
+        for score in scores {
+            self.send(Payload::Score, id, &score);
+        }
+    }
+
+    fn send_trace(&self, trace: &Arc<TraceRecord>, mut spans: Vec<SpanData>) {
+        let rest = spans.split_off(spans.len().min(BLOCK));
+        let mut data = self.trace_data(trace, Io::Moved);
+        data.spans = spans;
+        capture::seal_trace(&mut data, &self.settings.limits);
+        self.send(Payload::Trace, trace.id, &data);
+        self.send_spans(trace.id, rest);
+    }
+
+    fn send_running(&self, trace: &Arc<TraceRecord>) {
+        let mut data = self.trace_data(trace, Io::Copied);
+        (data.status, data.ended_at) = (TraceStatus::Running, None);
+        capture::seal_trace(&mut data, &self.settings.limits);
+        self.send(Payload::Trace, trace.id, &data);
+    }
+
+    /// What is known of a trace but for its spans.
+    fn trace_data(&self, trace: &Arc<TraceRecord>, io: Io) -> TraceData {
+        trace.with(|state| {
+            state.changed = false;
+            let kept = match io {
+                Io::Copied => (state.data.input.clone(), state.data.output.clone()),
+                Io::Moved => (None, None),
+            };
+            let (input, output) = (state.data.input.take(), state.data.output.take());
+            let mut data = TraceData {
+                input,
+                output,
+                ..state.data.clone()
+            };
+            (state.data.input, state.data.output) = kept;
+            data.environment.clone_from(&self.settings.environment);
+            data.release.clone_from(&self.settings.release);
+            data.session_id = state.ids.session.value();
+            data.user_id = state.ids.user.value();
+            for (slot, key) in [
+                (&state.ids.session, "pandaprobe.session_id"),
+                (&state.ids.user, "pandaprobe.user_id"),
+            ] {
+                if let Slot::Blocked(why) = slot {
+                    data.metadata
+                        .insert(key.to_owned(), format!("refused: {why}").into());
+                }
+            }
+            apply_exit_to_trace(&mut data, state.exit.as_ref(), state.status);
+            if io == Io::Moved {
+                state.charge.set(0);
+            }
+            data
+        })
+    }
+
+    fn completion(&self, trace: &Arc<TraceRecord>) -> TraceUpdate {
+        let mut data = self.trace_data(trace, Io::Moved);
+        capture::seal_trace(&mut data, &self.settings.limits);
+        TraceUpdate {
+            status: Some(data.status),
+            ended_at: data.ended_at,
+            input: data.input,
+            output: data.output,
+            metadata: data.metadata,
+            session_id: data.session_id,
+            user_id: data.user_id,
+            tags: data.tags,
+        }
+    }
+
+    /// Patches a trace that was sent and has changed since.
+    fn send_change(&self, trace: &Arc<TraceRecord>) {
+        if trace.with(|state| state.changed) {
+            let update = self.completion(trace);
+            self.send(Payload::Update, trace.id, &update);
+        }
+    }
+
+    fn send_spans(&self, id: TraceId, mut spans: Vec<SpanData>) {
+        for span in &mut spans {
+            capture::seal_span(span, &self.settings.limits);
+        }
+        for block in spans.chunks(BLOCK) {
+            self.send(Payload::Spans, id, &block);
+        }
+    }
+
+    fn send(&self, payload: Payload, id: TraceId, body: &impl Serialize) {
+        match serde_json::to_vec(body) {
+            Ok(json) => {
+                let mut charge = Charge::empty(&self.budget);
+                if !charge.grow(json.len()) {
+                    return self.reporter.dropped(
+                        DropReason::BufferFull,
+                        1,
+                        "a finished item did not fit into max_buffered_bytes",
+                    );
+                }
+                self.queue
+                    .push(Envelope::new(payload, id, Bytes::from(json)), charge);
+            }
+            Err(error) => self
+                .reporter
+                .dropped(DropReason::Unserialisable, 1, error.to_string()),
+        }
+    }
+
+    // ---- time
+
+    fn sweep_if_due(&mut self) {
+        let now = Instant::now();
+        if self.next_sweep.is_some_and(|at| at <= now) {
+            self.next_sweep = None;
+            self.sweep();
+        }
+        if self.next_sweep.is_none() && !self.open.is_empty() {
+            let shortest = self.settings.linger.min(self.settings.max_trace_age) / 4;
+            self.next_sweep =
+                Some(now + shortest.clamp(Duration::from_millis(5), Duration::from_secs(1)));
+        }
+    }
+
+    /// Sends what has waited long enough.
+    fn sweep(&mut self) {
+        let (linger, age) = (self.settings.linger, self.settings.max_trace_age);
+        let due = |open: &&Open| match open.phase {
+            Phase::Held | Phase::Live if open.root_ended => open.last_event.elapsed() >= linger,
+            Phase::Held | Phase::Live => open.trace.age() >= age,
+            Phase::Sent => open.last_event.elapsed() >= age,
+        };
+        let due: Vec<(TraceId, Phase, bool)> = self
+            .open
+            .values()
+            .filter(due)
+            .map(|open| (open.trace.id, open.phase, open.root_ended))
+            .collect();
+        for (id, phase, root_ended) in due {
+            if phase == Phase::Sent {
+                self.open.remove(&id);
+                continue;
+            }
+            if !root_ended {
+                self.forget(id);
+            }
+            self.send_as_it_is(id);
+        }
+    }
+
+    fn forget(&mut self, id: TraceId) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.root_ended = true;
+            let root = open
+                .spans
+                .iter()
+                .find(|span| span.is_root_of_its_trace())
+                .map(|span| outline(&snapshot(span)));
+            open.trace.with(|state| {
+                if let Some(root) = &root {
+                    adopt_io(&mut state.data, root);
+                }
+                state
+                    .data
+                    .metadata
+                    .insert("pandaprobe.end".to_owned(), "max_trace_age".into());
+                state.data.ended_at.get_or_insert(open.trace.now());
+            });
+            self.reporter.report(
+                ReportKind::TraceForgotten,
+                format!("trace {id} never ended"),
+            );
+        }
+    }
+
+    fn end_everything(&mut self) {
+        let ids: Vec<TraceId> = self.open.keys().copied().collect();
+        for id in ids {
+            let Some(open) = self.open.get(&id) else {
+                continue;
+            };
+            let (trace, spans, sent) = (
+                Arc::clone(&open.trace),
+                open.spans.clone(),
+                open.phase == Phase::Sent,
+            );
+            for span in spans.iter().filter(|span| !has_ended(span)) {
+                span.with(|state| {
+                    state.exit = Some(Exit::Shutdown);
+                    state.data.ended_at.get_or_insert(trace.now());
+                });
+                settle(span, &self.reporter);
+                adopt_root(span);
+            }
+            if sent {
+                self.send_spans(id, take(&spans));
+                continue;
+            }
+            if matches!(trace.root, Root::Handle) {
+                trace.with(|state| {
+                    state.exit.get_or_insert(Exit::Shutdown);
+                    state.data.ended_at.get_or_insert(trace.now());
+                });
+            }
+            self.send_whole(id, &[]);
+        }
+        self.open.clear();
+    }
+}
+
+fn has_ended(span: &Arc<SpanRecord>) -> bool {
+    span.with(|state| state.exit.is_some())
+}
+
+/// Takes the data out of spans that have ended: they go on their way whole, once.
+fn take(spans: &[Arc<SpanRecord>]) -> Vec<SpanData> {
+    let take = |span: &Arc<SpanRecord>| {
+        span.with(|state| {
+            state.sent = true;
+            state.charge.set(0);
+            let hollow = SpanData::new(state.data.name.clone(), state.data.started_at);
+            std::mem::replace(&mut state.data, hollow)
+        })
+    };
+    spans.iter().map(take).collect()
+}
+
+/// An open span as it is now.
+fn snapshot(span: &Arc<SpanRecord>) -> SpanData {
+    let mut data = span.with(|state| state.data.clone());
+    if let Some(decoder) = lock(&span.decoder).as_ref() {
+        let _ = catch_unwind(AssertUnwindSafe(|| decoder.describe(&mut data)));
+    }
+    data.status = SpanStatus::Unset;
+    data.ended_at = None;
+    data
+}
+
+/// Decides how a span ended: the one place for it.
+fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
+    let decoder = lock(&span.decoder).take();
+    span.with(|state| {
+        if let Some(decoder) = &decoder {
+            let described = catch_unwind(AssertUnwindSafe(|| decoder.describe(&mut state.data)));
+            if described.is_err() {
+                reporter.report(ReportKind::Panicked, "a decoder panicked");
+            }
+        }
+        let exit = state.exit.clone().unwrap_or(Exit::Done);
+        apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
+    });
+}
+
+fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Decode>) {
+    let terminal = decoder.is_some_and(Decode::is_terminal);
+    let stream = decoder.is_some_and(Decode::is_stream);
+    match exit {
+        Exit::Done => {}
+        Exit::Failed(error) => fail(data, error),
+        Exit::Panicked(message) => fail(data, panicked(message)),
+        Exit::Unread if terminal => {}
+        Exit::Unread if stream => end(data, "stopped_by_reader"),
+        Exit::Cancelled | Exit::Unread => {
+            fail(data, "cancelled".to_owned());
+            end(data, "cancelled");
+        }
+        Exit::Shutdown if terminal => {}
+        Exit::Shutdown => return end(data, "shutdown"),
+    }
+    if data.error.is_some() {
+        data.status = SpanStatus::Error;
+    } else if data.status == SpanStatus::Unset {
+        data.status = SpanStatus::Ok;
+    }
+}
+
+fn fail(data: &mut SpanData, error: String) {
+    data.error = Some(error);
+}
+
+fn end(data: &mut SpanData, how: &str) {
+    data.metadata
+        .insert("pandaprobe.end".to_owned(), how.into());
+}
+
+fn panicked(message: Option<String>) -> String {
+    message.map_or_else(
+        || "panicked".to_owned(),
+        |message| format!("panicked: {message}"),
+    )
+}
+
+/// A trace is `ERROR` if its root ended so, else what the application said, else `COMPLETED`.
+fn apply_exit_to_trace(data: &mut TraceData, exit: Option<&Exit>, chosen: Option<TraceStatus>) {
+    let (error, how) = match exit {
+        None | Some(Exit::Done | Exit::Unread) => (None, None),
+        Some(Exit::Failed(error)) => (Some(error.clone()), None),
+        Some(Exit::Panicked(message)) => (Some(panicked(message.clone())), None),
+        Some(Exit::Cancelled) => (Some("cancelled".to_owned()), Some("cancelled")),
+        Some(Exit::Shutdown) => (None, Some("shutdown")),
+    };
+    data.status = chosen.unwrap_or(data.status);
+    if let Some(error) = error {
+        data.status = TraceStatus::Error;
+        data.metadata
+            .insert("pandaprobe.error".to_owned(), error.into());
+    }
+    if let Some(how) = how {
+        data.metadata
+            .insert("pandaprobe.end".to_owned(), how.into());
+    }
+}
+
+/// What a trace takes over from the span that is its root, once that has ended.
+fn adopt_root(span: &Arc<SpanRecord>) {
+    if !span.is_root_of_its_trace() {
+        return;
+    }
+    let (data, exit) = span.with(|state| (outline(&state.data), state.exit.clone()));
+    span.trace.with(|state| {
+        state.data.ended_at = data.ended_at;
+        state.changed = true;
+        state.exit = match (data.status, &data.error) {
+            (SpanStatus::Error, error) => Some(Exit::Failed(error.clone().unwrap_or_default())),
+            _ => exit
+                .filter(|exit| *exit == Exit::Shutdown)
+                .or(Some(Exit::Done)),
+        };
+        adopt_io(&mut state.data, &data);
+    });
+}
+
+/// A span without what its trace has no use for.
+fn outline(data: &SpanData) -> SpanData {
+    SpanData {
+        status: data.status,
+        error: data.error.clone(),
+        ended_at: data.ended_at,
+        input: data.input.as_ref().map(last_user),
+        output: data.output.as_ref().map(last_assistant),
+        ..SpanData::new("", data.started_at)
+    }
+}
+
+/// The input and output of a trace that is one span and what is below it.
+fn adopt_io(trace: &mut TraceData, root: &SpanData) {
+    trace.input = root.input.clone().or_else(|| trace.input.take());
+    trace.output = root.output.clone().or_else(|| trace.output.take());
+}

@@ -1,0 +1,92 @@
+//! How many bytes are held between recording and delivery.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::queue::Queue;
+
+/// The bound on everything held: intake, open traces and queue together.
+pub(crate) struct Budget {
+    most: usize,
+    held: AtomicUsize,
+    queue: Arc<Queue>,
+}
+
+impl Budget {
+    pub(super) fn new(most: usize, queue: Arc<Queue>) -> Self {
+        Self {
+            most,
+            held: AtomicUsize::new(0),
+            queue,
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes`, at the cost of the oldest finished items if need be.
+    fn take(&self, bytes: usize) -> bool {
+        loop {
+            let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.most);
+            if self
+                .held
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+                .is_ok()
+            {
+                return true;
+            }
+            if !self.queue.drop_oldest() {
+                return false;
+            }
+        }
+    }
+}
+
+/// A share of the budget, given back when dropped.
+#[derive(Default)]
+pub(crate) struct Charge(Option<Share>);
+
+struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Nothing, of `budget`.
+    pub(crate) fn empty(budget: &Arc<Budget>) -> Self {
+        Self(Some(Share {
+            budget: Arc::clone(budget),
+            bytes: 0,
+        }))
+    }
+
+    /// Takes `bytes` more; `false` and no change if they cannot be had.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let Some(share) = &mut self.0 else {
+            return true;
+        };
+        let had = share.budget.take(bytes);
+        if had {
+            share.bytes += bytes;
+        }
+        had
+    }
+
+    /// Holds exactly `bytes` from now on, whatever the bound says: they are held already.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        if let Some(share) = &mut self.0 {
+            share.budget.held.fetch_add(bytes, Ordering::Relaxed);
+            share.budget.held.fetch_sub(share.bytes, Ordering::Relaxed);
+            share.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}

@@ -1,0 +1,258 @@
+//! Finished items that wait for delivery.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+
+use backon::ExponentialBackoff;
+use tokio::sync::Notify;
+
+use super::budget::Charge;
+use crate::{
+    export::{Envelope, retry::backoff},
+    model::TraceId,
+    report::{DropReason, Reporter},
+    sync::lock,
+};
+
+/// Called once when what was waited for has come.
+pub(crate) type Waiter = Box<dyn FnOnce() + Send>;
+
+/// An item and what delivery has come to so far.
+pub(super) struct Item {
+    pub(super) envelope: Envelope,
+    pub(super) first_attempt: Option<Instant>,
+    pub(super) waits: ExponentialBackoff,
+    number: u64,
+    _charge: Charge,
+}
+
+/// The send queue. Items of one trace leave in order, one at a time; others overtake them while they wait.
+pub(crate) struct Queue {
+    most: usize,
+    state: Mutex<State>,
+    changed: Notify,
+    reporter: Arc<Reporter>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Item>,
+    delayed: BTreeMap<(Instant, u64), Item>,
+    /// Traces of which an item is under way or waits for its next attempt.
+    busy: HashSet<TraceId>,
+    /// Numbers of all items that were neither delivered nor dropped.
+    outstanding: BTreeSet<u64>,
+    waiting: Vec<(u64, Waiter)>,
+    paused_until: Option<Instant>,
+    next: u64,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(most: usize, reporter: Arc<Reporter>) -> Self {
+        Self {
+            most,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            reporter,
+        }
+    }
+
+    pub(super) fn push(&self, envelope: Envelope, charge: Charge) {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return self.reporter.dropped(
+                DropReason::Shutdown,
+                1,
+                "an item was finished after the shutdown",
+            );
+        }
+        let number = state.next;
+        state.next += 1;
+        state.outstanding.insert(number);
+        state.ready.push_back(Item {
+            envelope,
+            first_attempt: None,
+            waits: backoff(),
+            number,
+            _charge: charge,
+        });
+        let full = state.ready.len() + state.delayed.len() > self.most;
+        drop(state);
+        if full {
+            self.drop_oldest();
+        }
+        self.changed.notify_one();
+    }
+
+    /// The next item that may leave now.
+    pub(super) fn take(&self, now: Instant) -> Option<Item> {
+        let mut state = self.lock();
+        if state.paused_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        if let Some(entry) = state.delayed.first_entry()
+            && entry.key().0 <= now
+        {
+            return Some(entry.remove());
+        }
+        let state = &mut *state;
+        let free = |item: &Item| !state.busy.contains(&item.envelope.trace_id());
+        let at = state.ready.iter().position(free)?;
+        let item = state.ready.remove(at)?;
+        state.busy.insert(item.envelope.trace_id());
+        Some(item)
+    }
+
+    /// When to look again, if nothing changes before.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let state = self.lock();
+        let delayed = state.delayed.keys().next().map(|(at, _)| *at);
+        delayed.into_iter().chain(state.paused_until).min()
+    }
+
+    /// Puts an item back that failed, to be tried again after `wait`.
+    pub(super) fn delay(&self, item: Item, wait: Duration, everything: bool) {
+        let at = Instant::now() + wait;
+        let mut state = self.lock();
+        if everything {
+            state.paused_until = Some(state.paused_until.map_or(at, |until| until.max(at)));
+        }
+        if state.closed {
+            self.settle(state, &item);
+            return self.reporter.dropped(
+                DropReason::Shutdown,
+                1,
+                "an item was not delivered before the shutdown",
+            );
+        }
+        state.delayed.insert((at, item.number), item);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The exporter answers again.
+    pub(super) fn resume(&self) {
+        self.lock().paused_until = None;
+    }
+
+    /// An item is delivered or given up.
+    pub(super) fn finish(&self, item: &Item) {
+        let state = self.lock();
+        self.settle(state, item);
+        self.changed.notify_one();
+    }
+
+    fn settle(&self, mut state: MutexGuard<'_, State>, item: &Item) {
+        state.busy.remove(&item.envelope.trace_id());
+        state.outstanding.remove(&item.number);
+        wake(state);
+    }
+
+    /// Drops the oldest item that is not under way; `false` if there is none.
+    pub(super) fn drop_oldest(&self) -> bool {
+        let mut state = self.lock();
+        let ready = state.ready.front().map(|item| item.number);
+        let delayed = state
+            .delayed
+            .iter()
+            .map(|(key, item)| (item.number, *key))
+            .min();
+        let (item, was_delayed) = match (ready, delayed) {
+            (Some(ready), Some((number, key))) if number < ready => {
+                (state.delayed.remove(&key), true)
+            }
+            (None, Some((_, key))) => (state.delayed.remove(&key), true),
+            (Some(_), _) => (state.ready.pop_front(), false),
+            (None, None) => (None, false),
+        };
+        let Some(item) = item else {
+            return false;
+        };
+        if was_delayed {
+            state.busy.remove(&item.envelope.trace_id());
+        }
+        state.outstanding.remove(&item.number);
+        wake(state);
+        self.reporter.dropped(
+            DropReason::QueueFull,
+            1,
+            "the oldest waiting item made room for a newer one",
+        );
+        true
+    }
+
+    /// Calls `waiter` once everything that is in the queue now is delivered or dropped.
+    pub(super) fn when_settled(&self, waiter: Waiter) {
+        let mut state = self.lock();
+        let upto = state.next;
+        state.waiting.push((upto, waiter));
+        wake(state);
+    }
+
+    /// Refuses whatever comes later and drops what waits. How many items that are.
+    pub(super) fn close(&self) -> u64 {
+        let mut state = self.lock();
+        state.closed = true;
+        let dropped: Vec<Item> = {
+            let state = &mut *state;
+            state
+                .ready
+                .drain(..)
+                .chain(std::mem::take(&mut state.delayed).into_values())
+                .collect()
+        };
+        for item in &dropped {
+            state.outstanding.remove(&item.number);
+        }
+        let left = state.outstanding.len() as u64 + dropped.len() as u64;
+        wake(state);
+        self.changed.notify_one();
+        if !dropped.is_empty() {
+            let message = format!(
+                "{} items were not delivered before the shutdown",
+                dropped.len()
+            );
+            self.reporter
+                .dropped(DropReason::Shutdown, dropped.len() as u64, message);
+        }
+        left
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.lock().outstanding.len() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Calls the waiters whose items are all settled, with the lock released.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let oldest = state.outstanding.first().copied().unwrap_or(u64::MAX);
+    let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
+        .into_iter()
+        .partition(|(upto, _)| *upto <= oldest);
+    state.waiting = rest;
+    drop(state);
+    for (_, waiter) in due {
+        waiter();
+    }
+}

@@ -1,0 +1,160 @@
+//! The thread that calls the exporter.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Settings,
+    queue::{Item, Queue},
+};
+use crate::{
+    export::{ExportError, Exporter},
+    report::{DropReason, ReportKind, Reporter},
+    sync::lock,
+};
+
+/// How many items are under way at once.
+const IN_FLIGHT: usize = 4;
+
+#[derive(Clone)]
+pub(super) struct Sender {
+    settings: Settings,
+    exporter: Arc<dyn Exporter>,
+    queue: Arc<Queue>,
+    reporter: Arc<Reporter>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        settings: Settings,
+        exporter: Arc<dyn Exporter>,
+        queue: Arc<Queue>,
+        reporter: Arc<Reporter>,
+    ) -> Self {
+        Self {
+            settings,
+            exporter,
+            queue,
+            reporter,
+            under_way: Arc::default(),
+        }
+    }
+
+    pub(super) fn run(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.work()),
+            Err(error) => {
+                let message = format!("the sender's runtime could not be made: {error}");
+                self.reporter.report(ReportKind::Panicked, message);
+                self.queue.close();
+            }
+        }
+    }
+
+    async fn work(&self) {
+        while !self.queue.is_closed() {
+            self.start_what_is_due();
+            let idle = Instant::now() + self.settings.flush_interval;
+            let until = self.queue.next_look().map_or(idle, |look| look.min(idle));
+            let _ = tokio::time::timeout_at(until.into(), self.queue.changed()).await;
+        }
+    }
+
+    fn start_what_is_due(&self) {
+        for _ in 0..self.settings.batch_size {
+            if self.under_way.load(Ordering::Relaxed) >= IN_FLIGHT {
+                return;
+            }
+            let Some(item) = self.queue.take(Instant::now()) else {
+                return;
+            };
+            self.under_way.fetch_add(1, Ordering::Relaxed);
+            let attempt = Attempt {
+                sender: self.clone(),
+                item: Arc::new(Mutex::new(Some(item))),
+            };
+            tokio::spawn(attempt.run());
+        }
+        // There may be more.
+        self.queue.notify();
+    }
+
+    fn conclude(&self, mut item: Item, result: Result<(), ExportError>) {
+        match result {
+            Ok(()) => {
+                self.reporter.delivered.fetch_add(1, Ordering::Relaxed);
+                self.queue.resume();
+                self.queue.finish(&item);
+            }
+            Err(ExportError::Rejected { message }) => {
+                self.reporter.dropped(DropReason::Rejected, 1, message);
+                self.queue.finish(&item);
+            }
+            Err(ExportError::Retry {
+                message,
+                after,
+                everything,
+            }) => {
+                let now = Instant::now();
+                let begun = *item.first_attempt.get_or_insert(now);
+                let backoff = item.waits.next().unwrap_or(Duration::from_secs(30));
+                let wait = after.unwrap_or(backoff);
+                if now.duration_since(begun) + wait > self.settings.retry_deadline {
+                    self.reporter
+                        .dropped(DropReason::RetriesExhausted, 1, message);
+                    return self.queue.finish(&item);
+                }
+                self.reporter.report(ReportKind::Retrying, message);
+                self.queue.delay(item, wait, everything);
+            }
+        }
+    }
+}
+
+/// One attempt to deliver. If the exporter panics, its drop puts the item back.
+struct Attempt {
+    sender: Sender,
+    item: Arc<Mutex<Option<Item>>>,
+}
+
+impl Attempt {
+    async fn run(self) {
+        let envelope = lock(&self.item).as_ref().map(|item| item.envelope.clone());
+        if let Some(envelope) = envelope {
+            let result = self.sender.exporter.export(&envelope).await;
+            self.conclude(result);
+        }
+    }
+
+    fn conclude(&self, result: Result<(), ExportError>) {
+        if let Some(item) = lock(&self.item).take() {
+            self.sender.under_way.fetch_sub(1, Ordering::Relaxed);
+            self.sender.conclude(item, result);
+            self.sender.queue.notify();
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let message = if std::thread::panicking() {
+            "the exporter panicked"
+        } else {
+            "delivery was interrupted"
+        };
+        self.conclude(Err(ExportError::Retry {
+            message: message.to_owned(),
+            after: None,
+            everything: false,
+        }));
+    }
+}

@@ -1,0 +1,170 @@
+//! Where something that is recorded belongs: the one place that decides between the trace that is current and
+//! a trace of its own.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::{
+    client::{self, Client},
+    context::{Position, Surroundings, current, ids_within},
+    identity::{Ids, Slot},
+    model::{Object, SpanData, Timestamp, TraceData},
+    pipeline::{Decode, Root, SpanRecord, TraceRecord},
+    report::ReportKind,
+};
+
+/// The metadata key that leads from a trace to the one it was begun in.
+const PARENT_TRACE: &str = "pandaprobe.parent_trace_id";
+
+/// What to do where no trace is open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Alone {
+    /// Nothing: a bare span.
+    Skip,
+    /// Open a trace: wrappers and handlers.
+    OwnTrace,
+}
+
+/// A trace or span that is about to begin.
+#[derive(Default)]
+pub(crate) struct Opening {
+    pub(crate) name: String,
+    pub(crate) ids: Ids,
+    pub(crate) tags: Vec<String>,
+    pub(crate) metadata: Object,
+    pub(crate) client: Option<Client>,
+    /// Where to go instead of where the program is.
+    pub(crate) position: Option<Position>,
+    pub(crate) decoder: Option<Box<dyn Decode>>,
+}
+
+/// A span that has begun, and whether a trace was opened for it.
+pub(crate) struct Begun {
+    pub(crate) span: Arc<SpanRecord>,
+    pub(crate) own_trace: bool,
+}
+
+impl Opening {
+    pub(crate) fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    fn client(&self) -> Option<Client> {
+        self.client
+            .clone()
+            .filter(Client::is_enabled)
+            .or_else(|| match self.client {
+                Some(_) => None,
+                None => client::current(),
+            })
+    }
+
+    /// Begins a trace; `None` if nothing is recorded.
+    pub(crate) fn trace(
+        self,
+        root: Root,
+        fill: impl FnOnce(&mut TraceData),
+    ) -> Option<Arc<TraceRecord>> {
+        let client = self.client()?;
+        let mut here = Surroundings::here(&self.ids);
+        let mut data = TraceData::new(self.name, Timestamp::now());
+        data.tags = union(std::mem::take(&mut here.tags), self.tags);
+        data.metadata = std::mem::take(&mut here.metadata);
+        data.metadata.extend(self.metadata);
+        if let Some(position) = self.position.or_else(|| current()?.position()) {
+            data.metadata.insert(
+                PARENT_TRACE.to_owned(),
+                position.trace.id.to_string().into(),
+            );
+        }
+        fill(&mut data);
+        let record = TraceRecord::start(client.intake()?, root, here.ids.clone(), data)?;
+        here.begun(&record);
+        Some(record)
+    }
+
+    /// Begins a span: in the trace that is current unless its identity is somebody else's, else as `alone` says.
+    /// `None` if nothing is recorded.
+    pub(crate) fn span(mut self, alone: Alone, fill: impl FnOnce(&mut SpanData)) -> Option<Begun> {
+        if !client::anything_enabled() {
+            return None;
+        }
+        let given = self.position.clone();
+        let position = given.clone().or_else(|| current()?.position());
+        let joined = position
+            .as_ref()
+            .filter(|position| self.may_join(position, given.is_some()));
+        if let Some(position) = joined {
+            let span = self.join(position, fill)?;
+            return Some(Begun {
+                span,
+                own_trace: false,
+            });
+        }
+        if position.is_none() && alone == Alone::Skip {
+            return None;
+        }
+        let decoder = self.decoder.take();
+        let name = self.name.clone();
+        let trace = self.trace(Root::Span(OnceLock::new()), |_| ())?;
+        let mut data = SpanData::new(name, trace.now());
+        fill(&mut data);
+        let span = SpanRecord::start(&trace, data, decoder)?;
+        Some(Begun {
+            span,
+            own_trace: true,
+        })
+    }
+
+    /// Whether this belongs to whom the trace at `position` belongs to.
+    fn may_join(&self, position: &Position, given: bool) -> bool {
+        let same_client = self.client.as_ref().is_none_or(|client| {
+            let reporter = |intake: &crate::pipeline::Intake| Arc::as_ptr(&intake.reporter);
+            client.intake().map(reporter) == Some(reporter(&position.trace.intake))
+        });
+        let ids = if given {
+            self.ids.clone()
+        } else {
+            ids_within(&self.ids, position)
+        };
+        same_client && position.trace.admit(&ids)
+    }
+
+    fn join(
+        &mut self,
+        position: &Position,
+        fill: impl FnOnce(&mut SpanData),
+    ) -> Option<Arc<SpanRecord>> {
+        let trace = &position.trace;
+        if !self.tags.is_empty() {
+            let tags = std::mem::take(&mut self.tags);
+            trace.update(0, |data| {
+                data.tags = union(std::mem::take(&mut data.tags), tags)
+            });
+        }
+        let mut data = SpanData::new(std::mem::take(&mut self.name), trace.now());
+        data.parent_span_id = position.span.as_ref().map(|span| span.id);
+        data.metadata = std::mem::take(&mut self.metadata);
+        fill(&mut data);
+        SpanRecord::start(trace, data, self.decoder.take())
+    }
+}
+
+fn union(mut tags: Vec<String>, more: Vec<String>) -> Vec<String> {
+    for tag in more {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}
+
+/// The id for a slot; tells `on_error` of one that is none.
+pub(crate) fn told(what: &str, slot: Slot) -> Slot {
+    if let Slot::Blocked(why) = &slot {
+        client::report(ReportKind::InvalidId, format!("{what}: {why}"));
+    }
+    slot
+}

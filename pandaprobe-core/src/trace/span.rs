@@ -1,0 +1,438 @@
+//! Spans.
+
+use std::{future::Future, sync::Arc, time::SystemTime};
+
+use serde_json::Value;
+
+use super::{
+    Alone, Opening,
+    ending::{Ends, Verdict, done, ending, run, watched},
+    trace::failed,
+};
+use crate::{
+    client,
+    context::{Frame, Home, Position, Scoped, current},
+    error_text::ErrorText,
+    model::{Cost, Object, SpanData, SpanId, SpanKind, TokenUsage, TraceId},
+    pipeline::{Exit, Piece, SpanRecord, object_bytes, value_bytes},
+};
+
+/// Begins a span: one step of the trace that is current. Without a trace it does nothing.
+///
+/// ```
+/// use pandaprobe_core::SpanKind;
+///
+/// # async fn search(_: &str) -> Result<Vec<String>, std::io::Error> { Ok(vec![]) }
+/// # async fn example() -> Result<(), std::io::Error> {
+/// let found = pandaprobe_core::span("search")
+///     .kind(SpanKind::Retriever)
+///     .input("what is new?")
+///     .try_scope(search("news"))
+///     .await?;
+/// # Ok(()) }
+/// ```
+pub fn span(name: impl Into<String>) -> SpanBuilder {
+    SpanBuilder {
+        opening: Opening::named(name),
+        fields: None,
+        lost: false,
+    }
+}
+
+/// The span that is current here. The handle does not end it.
+pub fn current_span() -> Option<Span> {
+    if !client::anything_enabled() {
+        return None;
+    }
+    let record = current()?.position()?.span?;
+    Some(Span {
+        record: Some(record),
+        _live: None,
+    })
+}
+
+/// A span that is about to begin.
+#[must_use = "a span begins with start, scope or run"]
+pub struct SpanBuilder {
+    opening: Opening,
+    fields: Option<Box<Fields>>,
+    /// The trace that it was meant for is not recorded.
+    lost: bool,
+}
+
+#[derive(Default)]
+struct Fields {
+    kind: SpanKind,
+    model: Option<String>,
+    input: Option<Value>,
+    model_parameters: Option<Object>,
+}
+
+impl SpanBuilder {
+    pub(super) fn within(name: impl Into<String>, position: Option<Position>) -> Self {
+        let lost = position.is_none();
+        Self {
+            opening: Opening {
+                position,
+                ..Opening::named(name)
+            },
+            fields: None,
+            lost,
+        }
+    }
+
+    fn fields(&mut self) -> &mut Fields {
+        self.fields.get_or_insert_default()
+    }
+
+    /// What kind of step it is; [`SpanKind::Other`] unless set.
+    pub fn kind(mut self, kind: SpanKind) -> Self {
+        self.fields().kind = kind;
+        self
+    }
+
+    /// The model that is asked.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.fields().model = Some(model.into());
+        self
+    }
+
+    /// What goes in.
+    pub fn input(mut self, input: impl Into<Value>) -> Self {
+        self.fields().input = Some(input.into());
+        self
+    }
+
+    /// Temperature and the like.
+    pub fn model_parameters(mut self, parameters: Object) -> Self {
+        self.fields().model_parameters = Some(parameters);
+        self
+    }
+
+    /// Adds metadata.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.opening.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Begins the span and gives a handle, without making it current. It ends when the last clone of the
+    /// handle is dropped, or by [`end`](Span::end) or [`fail`](Span::fail).
+    pub fn start(self) -> Span {
+        if self.lost {
+            return Span::none();
+        }
+        let fields = self.fields;
+        let begun = self.opening.span(Alone::Skip, |data| {
+            if let Some(fields) = fields {
+                data.kind = fields.kind;
+                data.model = fields.model;
+                data.input = fields.input;
+                data.model_parameters = fields.model_parameters;
+            }
+        });
+        begun.map_or_else(Span::none, |begun| Span::live(begun.span))
+    }
+
+    /// Begins the span when first polled, runs the future inside of it, and ends it however the future ends.
+    /// Its value means success.
+    pub fn scope<F: IntoFuture>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        self.judged(future, done)
+    }
+
+    /// [`scope`](Self::scope) for a future of a `Result`: `Err` makes the span an error.
+    pub fn try_scope<F, T, E, How>(
+        self,
+        future: F,
+    ) -> impl Future<Output = Result<T, E>> + use<F, T, E, How>
+    where
+        F: IntoFuture<Output = Result<T, E>>,
+        E: ErrorText<How>,
+    {
+        self.judged(future, failed)
+    }
+
+    fn judged<F: IntoFuture>(
+        self,
+        future: F,
+        verdict: Verdict<F::Output>,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let mut home = Home::new(None);
+        async move {
+            let span = home.inside(|| self.start());
+            let mut home = home.inside(|| span.home());
+            let future = home.inside(|| future.into_future());
+            watched(Scoped::new(home, future), ending(span, verdict)).await
+        }
+    }
+
+    /// [`scope`](Self::scope) for synchronous code.
+    pub fn run<T>(self, f: impl FnOnce(&Span) -> T) -> T {
+        let span = self.start();
+        span.home().inside(|| run(&span, done, || f(&span)))
+    }
+
+    /// [`try_scope`](Self::try_scope) for synchronous code.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn try_run<T, E: ErrorText<How>, How>(
+        self,
+        f: impl FnOnce(&Span) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let span = self.start();
+        span.home().inside(|| run(&span, failed, || f(&span)))
+    }
+}
+
+impl std::fmt::Debug for SpanBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpanBuilder")
+            .field("name", &self.opening.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A live span. Clones are the same span, usable from any task or thread. Without a client that records, or
+/// outside of any trace, everything it does is nothing.
+#[derive(Clone, Debug)]
+#[must_use = "the span ends when its handle is dropped: bind it to a name"]
+pub struct Span {
+    record: Option<Arc<SpanRecord>>,
+    /// Ends the span when the last clone is dropped.
+    _live: Option<Arc<Live>>,
+}
+
+#[derive(Debug)]
+struct Live(Arc<SpanRecord>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.end(if std::thread::panicking() {
+            Exit::Panicked(None)
+        } else {
+            Exit::Done
+        });
+    }
+}
+
+impl Span {
+    pub(crate) fn none() -> Self {
+        Self {
+            record: None,
+            _live: None,
+        }
+    }
+
+    pub(crate) fn live(record: Arc<SpanRecord>) -> Self {
+        Self {
+            _live: Some(Arc::new(Live(Arc::clone(&record)))),
+            record: Some(record),
+        }
+    }
+
+    /// Whether the span is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// The id of the span; `None` if it is not recorded.
+    pub fn id(&self) -> Option<SpanId> {
+        self.record.as_ref().map(|record| record.id)
+    }
+
+    /// The id of its trace; `None` if it is not recorded.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.record.as_ref().map(|record| record.trace.id)
+    }
+
+    /// Changes the name.
+    pub fn set_name(&self, name: impl Into<String>) {
+        let name = name.into();
+        self.update(name.len(), |data| data.name = name);
+    }
+
+    /// Changes the kind.
+    pub fn set_kind(&self, kind: SpanKind) {
+        self.update(0, |data| data.kind = kind);
+    }
+
+    /// Sets what went in.
+    pub fn set_input(&self, input: impl Into<Value>) {
+        let input = input.into();
+        self.update(value_bytes(&input), |data| data.input = Some(input));
+    }
+
+    /// Sets what came out.
+    pub fn set_output(&self, output: impl Into<Value>) {
+        let output = output.into();
+        self.update(value_bytes(&output), |data| data.output = Some(output));
+    }
+
+    /// Sets the model that answered.
+    pub fn set_model(&self, model: impl Into<String>) {
+        let model = model.into();
+        self.update(model.len(), |data| data.model = Some(model));
+    }
+
+    /// Sets temperature and the like.
+    pub fn set_model_parameters(&self, parameters: Object) {
+        self.update(object_bytes(&parameters), |data| {
+            data.model_parameters = Some(parameters)
+        });
+    }
+
+    /// Sets the tokens it took. Only for LLM and EMBEDDING spans: the backend sums up every span.
+    pub fn set_token_usage(&self, usage: TokenUsage) {
+        self.update(0, |data| data.token_usage = Some(usage));
+    }
+
+    /// Sets what it cost, in US dollars.
+    pub fn set_cost(&self, cost: Cost) {
+        self.update(0, |data| data.cost = Some(cost));
+    }
+
+    /// Says that the first token arrived just now. Only the first call counts.
+    pub fn set_first_token(&self) {
+        if let Some(record) = &self.record {
+            let now = record.trace.now();
+            record.update(0, |data| {
+                data.completion_start_time.get_or_insert(now);
+            });
+        }
+    }
+
+    /// Sets when the first token arrived.
+    pub fn set_completion_start_time(&self, time: SystemTime) {
+        self.update(0, |data| data.completion_start_time = Some(time.into()));
+    }
+
+    /// Adds metadata.
+    pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<Value>) {
+        if self.record.is_some() {
+            let entry = Object::from_iter([(key.into(), value.into())]);
+            self.update(object_bytes(&entry), |data| data.metadata.extend(entry));
+        }
+    }
+
+    /// Makes the span an error without ending it.
+    pub fn set_error<How>(&self, error: impl ErrorText<How>) {
+        let error = error.error_text();
+        self.update(error.len(), |data| data.error = Some(error));
+    }
+
+    /// A span below this one, wherever the program is.
+    pub fn span(&self, name: impl Into<String>) -> SpanBuilder {
+        SpanBuilder::within(name, self.position())
+    }
+
+    /// A future that is inside of this span whenever it is polled or dropped. It does not end the span.
+    pub fn scope<F: IntoFuture>(&self, future: F) -> Scoped<F::IntoFuture> {
+        let mut home = self.home();
+        let future = home.inside(|| future.into_future());
+        Scoped::new(home, future)
+    }
+
+    /// Runs a closure inside of this span. It does not end the span.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.home().inside(f)
+    }
+
+    /// Ends the span.
+    pub fn end(self) {
+        Ends::end(&self, Exit::Done);
+    }
+
+    /// Ends the span as an error.
+    pub fn fail<How>(self, error: impl ErrorText<How>) {
+        Ends::end(&self, Exit::Failed(error.error_text()));
+    }
+
+    /// Ends the span because the work it stands for was given up.
+    pub fn cancel(self) {
+        Ends::end(&self, Exit::Cancelled);
+    }
+
+    /// Ends the span because its work panicked; `message` is what the panic said.
+    pub fn panicked(self, message: Option<String>) {
+        Ends::end(&self, Exit::Panicked(message));
+    }
+
+    /// Ends the span because the reader of its answer went away. If its decoder saw the answer's end, that is
+    /// success; if the answer is a stream, it is success with `metadata["pandaprobe.end"]` set to
+    /// `stopped_by_reader`; otherwise it was cancelled.
+    pub fn unread(self) {
+        Ends::end(&self, Exit::Unread);
+    }
+
+    /// Hands a piece of an exchange to the span's decoder, which runs on the client's assembler thread. Without
+    /// a decoder it does nothing.
+    pub fn feed(&self, piece: Piece) {
+        if let Some(record) = &self.record {
+            record.feed(piece);
+        }
+    }
+
+    fn update(&self, bytes: usize, f: impl FnOnce(&mut SpanData)) {
+        if let Some(record) = &self.record {
+            record.update(bytes, f);
+        }
+    }
+
+    /// Turns a span that was made up into the run that it stands for.
+    pub(crate) fn become_run(
+        &self,
+        parent: Option<SpanId>,
+        name: String,
+        fill: impl FnOnce(&mut SpanData),
+    ) {
+        self.update(name.len(), |data| {
+            data.name = name;
+            data.parent_span_id = parent.or(data.parent_span_id);
+            fill(data);
+        });
+    }
+
+    pub(crate) fn position(&self) -> Option<Position> {
+        let record = self.record.as_ref()?;
+        Some(Position {
+            trace: Arc::clone(&record.trace),
+            span: Some(Arc::clone(record)),
+        })
+    }
+
+    fn home(&self) -> Home {
+        match self.position() {
+            Some(position) => Home::at(Arc::new(self.frame(position))),
+            None => Home::new(None),
+        }
+    }
+
+    /// The layer of this span. If its trace is not the one that is current, it is a border of that trace.
+    fn frame(&self, position: Position) -> Frame {
+        let outer = current();
+        let same = outer
+            .as_ref()
+            .and_then(|frame| frame.position())
+            .is_some_and(|outer| Arc::ptr_eq(&outer.trace, &position.trace));
+        if same {
+            return Frame::at(outer, position);
+        }
+        let border = Frame::at(
+            outer,
+            Position {
+                span: None,
+                ..position.clone()
+            },
+        );
+        Frame::at(Some(Arc::new(border)), position)
+    }
+}
+
+impl Ends for Span {
+    fn end(&self, exit: Exit) {
+        if let Some(record) = &self.record {
+            record.end(exit);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::limits::Room;
+
+/// Bytes charged for a call beside its text.
+const CALL_COST: usize = 128;
+
+/// The wire index given to a legacy `function_call`.
+const LEGACY: u64 = u64::MAX;
+
+/// Tool calls in order of appearance, merged from whole values or from deltas.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    calls: Vec<Call>,
+    /// Index on the wire to position in `calls`.
+    open: BTreeMap<u64, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Call {
+    id: Option<String>,
+    name: String,
+    arguments: String,
+}
+
+impl Calls {
+    /// Merges the calls of one delta. Says whether a name or arguments came with it.
+    pub(crate) fn deltas(&mut self, message: &Value, room: &mut Room) -> bool {
+        let mut token = false;
+        for (position, call) in listed(message).enumerate() {
+            let index = call
+                .get("index")
+                .and_then(Value::as_u64)
+                .unwrap_or(position as u64);
+            token |= self.delta(index, call, room);
+        }
+        legacy(message).map_or(token, |call| token | self.delta(LEGACY, &call, room))
+    }
+
+    /// Adds the calls of a whole message.
+    pub(crate) fn whole(&mut self, message: &Value, room: &mut Room) {
+        for call in listed(message) {
+            self.append(call, room);
+        }
+        if let Some(call) = legacy(message).filter(|_| self.calls.is_empty()) {
+            self.append(&call, room);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The calls as the `tool_calls` of a message.
+    pub(crate) fn value(&self) -> Value {
+        self.calls.iter().map(Call::value).collect()
+    }
+
+    fn append(&mut self, call: &Value, room: &mut Room) {
+        if let Some(position) = self.begin(room) {
+            self.calls[position].merge(call, room);
+        }
+    }
+
+    fn delta(&mut self, index: u64, delta: &Value, room: &mut Room) -> bool {
+        let open = self.open.get(&index).copied();
+        let position = match open.filter(|position| !self.calls[*position].is_another(delta)) {
+            Some(position) => position,
+            None => match self.begin(room) {
+                Some(position) => position,
+                None => return false,
+            },
+        };
+        self.open.insert(index, position);
+        self.calls[position].merge(delta, room)
+    }
+
+    fn begin(&mut self, room: &mut Room) -> Option<usize> {
+        room.take(CALL_COST).then(|| {
+            self.calls.push(Call::default());
+            self.calls.len() - 1
+        })
+    }
+}
+
+impl Call {
+    /// Whether a delta under this call's index begins another call: some servers count every call 0.
+    fn is_another(&self, delta: &Value) -> bool {
+        let named = non_empty(function(delta), "name").is_some();
+        named && non_empty(delta, "id").is_some_and(|id| self.id.as_deref() != Some(id))
+    }
+
+    fn merge(&mut self, delta: &Value, room: &mut Room) -> bool {
+        let function = function(delta);
+        let id = non_empty(delta, "id");
+        let repeated = id.is_some() && id == self.id.as_deref();
+        if let (None, Some(id)) = (&self.id, id) {
+            room.append(self.id.insert(String::new()), id);
+        }
+        let name = non_empty(function, "name").filter(|name| !(repeated && *name == self.name));
+        room.append(&mut self.name, name.unwrap_or_default());
+        let arguments = arguments(function);
+        room.append(&mut self.arguments, &arguments);
+        name.is_some() || !arguments.is_empty()
+    }
+
+    fn value(&self) -> Value {
+        let mut call = Map::new();
+        if let Some(id) = &self.id {
+            call.insert("id".into(), Value::from(id.as_str()));
+        }
+        call.insert("type".into(), Value::from("function"));
+        call.insert(
+            "function".into(),
+            json!({"name": self.name, "arguments": self.arguments}),
+        );
+        Value::Object(call)
+    }
+}
+
+fn listed(message: &Value) -> impl Iterator<Item = &Value> {
+    message
+        .get("tool_calls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|call| call.is_object())
+}
+
+fn legacy(message: &Value) -> Option<Value> {
+    let function = message
+        .get("function_call")
+        .filter(|call| call.is_object())?;
+    Some(json!({"function": function}))
+}
+
+/// Name and arguments of a call; those of a custom tool are under another key.
+fn function(call: &Value) -> &Value {
+    ["function", "custom"]
+        .iter()
+        .filter_map(|key| call.get(key))
+        .find(|f| f.is_object())
+        .unwrap_or(&Value::Null)
+}
+
+fn arguments(function: &Value) -> std::borrow::Cow<'_, str> {
+    match function.get("arguments").or_else(|| function.get("input")) {
+        None | Some(Value::Null) => "".into(),
+        Some(Value::String(text)) => text.as_str().into(),
+        Some(other) => other.to_string().into(),
+    }
+}
+
+fn non_empty<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+}

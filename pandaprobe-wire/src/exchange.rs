@@ -1,0 +1,330 @@
+use crate::{
+    LlmRecord, MAX_BODY, MAX_TEXT, MAX_UNKNOWN_BODY, Operation,
+    content::weight,
+    dialect::{self, Answer, Decoder, Request},
+    json,
+    limits::Notes,
+    stream::Stream,
+    whole::{Whole, text_or_size},
+};
+
+/// One exchange with a provider: request in, answer in, in pieces; record out.
+///
+/// Any bytes are accepted in any order of calls; what cannot be read is said in
+/// [`LlmRecord::notes`]. The request is decoded at once and its bytes are not kept; an event stream
+/// is decoded as it arrives; any other answer is held, up to [`MAX_BODY`], until [`Exchange::end`].
+///
+/// ```
+/// use pandaprobe_wire::Exchange;
+///
+/// let request = br#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+/// let mut exchange = Exchange::new("/v1/chat/completions", request);
+/// exchange.start(200, Some("text/event-stream"));
+/// let progress = exchange.push(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel");
+/// assert!(!progress.token);
+/// let progress = exchange.push(b"lo\"},\"finish_reason\":\"stop\"}]}\n\n");
+/// assert!(progress.token && progress.terminal);
+/// assert_eq!(exchange.record().output[0]["content"], "Hello");
+/// ```
+#[derive(Debug)]
+pub struct Exchange {
+    operation: Operation,
+    request: Request,
+    request_bytes: usize,
+    status: Option<u16>,
+    event_stream: Option<bool>,
+    body: Body,
+    ended: bool,
+    notes: Notes,
+}
+
+/// What a piece of the answer brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The piece completed an event with output of the model: text, reasoning, refusal, or a tool
+    /// call's name or arguments. Never true for an answer that is not a stream.
+    pub token: bool,
+    /// The answer is complete, as [`Exchange::is_terminal`] says.
+    pub terminal: bool,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Too little has arrived to tell what it is.
+    Start(Vec<u8>),
+    Whole(Whole),
+    Stream(Stream),
+    /// A whole body that was decoded when it ended.
+    Read {
+        answer: Box<Answer>,
+        complete: bool,
+    },
+}
+
+impl Exchange {
+    /// Begins an exchange. The operation is detected from the URL path, else from the shape of the
+    /// request body (`messages` with roles mean chat).
+    pub fn new(path: &str, request: &[u8]) -> Self {
+        let mut notes = Notes::default();
+        let value = parse_request(request, &mut notes);
+        let operation = Operation::detect_with(path, value.as_ref());
+        Self::begin(operation, request, value, notes)
+    }
+
+    /// Begins an exchange whose operation the caller knows.
+    pub fn with_operation(operation: Operation, request: &[u8]) -> Self {
+        let mut notes = Notes::default();
+        let value = parse_request(request, &mut notes);
+        Self::begin(operation, request, value, notes)
+    }
+
+    /// Takes the head of the answer. A non-2xx status makes the answer an error.
+    pub fn start(&mut self, status: u16, content_type: Option<&str>) {
+        self.status = Some(status);
+        self.event_stream = content_type.map(is_event_stream);
+    }
+
+    /// Takes the next piece of the answer's body, cut anywhere. Does nothing after [`Exchange::end`].
+    pub fn push(&mut self, bytes: &[u8]) -> Progress {
+        let token = !self.ended && self.take(bytes);
+        Progress {
+            token,
+            terminal: self.is_terminal(),
+        }
+    }
+
+    /// Says that the body has reached its end. A blocking answer is decoded here.
+    pub fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        if let Body::Start(start) = &mut self.body {
+            let start = std::mem::take(start);
+            self.open(self.event_stream == Some(true), &start);
+        }
+        match &mut self.body {
+            Body::Stream(stream) => stream.end(),
+            Body::Whole(whole) => {
+                let decoder = blocking_decoder(self.operation, &self.request);
+                let (answer, complete) = whole.read(decoder, failed(self.status), &mut self.notes);
+                self.body = Body::Read {
+                    answer: Box::new(answer),
+                    complete,
+                };
+            }
+            Body::Start(_) | Body::Read { .. } => {}
+        }
+    }
+
+    /// Whether the request asked for a stream, or the answer is an event stream.
+    pub fn is_streaming(&self) -> bool {
+        let declared = self.event_stream == Some(true);
+        let answered = match self.body {
+            Body::Stream(_) => true,
+            Body::Start(_) => declared,
+            Body::Whole(_) | Body::Read { .. } => declared && self.operation == Operation::Unknown,
+        };
+        self.request.streaming || answered
+    }
+
+    /// Whether the answer is complete: a stream has said `[DONE]` or given a finish reason for each choice
+    /// asked for; any other answer has ended and could be read.
+    pub fn is_terminal(&self) -> bool {
+        match &self.body {
+            Body::Stream(stream) => stream.is_terminal(),
+            Body::Read { complete, .. } => *complete,
+            Body::Start(_) | Body::Whole(_) => false,
+        }
+    }
+
+    /// Approximate bytes of memory held.
+    pub fn held_bytes(&self) -> usize {
+        let body = match &self.body {
+            Body::Start(start) => start.capacity(),
+            Body::Whole(whole) => whole.held_bytes(),
+            Body::Stream(stream) => stream.held_bytes(),
+            Body::Read { answer, .. } => answer.output.iter().chain(&answer.body).map(weight).sum(),
+        };
+        self.request_bytes + body
+    }
+
+    /// What is known so far. May be called at any time; before [`Exchange::end`] a blocking answer
+    /// is parsed by each call.
+    pub fn record(&self) -> LlmRecord {
+        let mut notes = self.notes.clone();
+        let answer = self.answer(&mut notes);
+        LlmRecord {
+            operation: self.operation,
+            streaming: self.is_streaming(),
+            status: self.status,
+            terminal: self.is_terminal(),
+            model_requested: self.request.model.clone(),
+            model_responded: answer.model,
+            input: self.request.input.clone(),
+            parameters: self.request.parameters.clone(),
+            output: answer.output,
+            reasoning: answer.reasoning,
+            refusal: answer.refusal,
+            usage: answer.usage,
+            finish_reason: answer.finish_reason,
+            choices: answer.choices,
+            error: answer.error,
+            response_id: answer.id,
+            body: answer.body,
+            notes: notes.into_vec(),
+        }
+    }
+
+    fn begin(
+        operation: Operation,
+        bytes: &[u8],
+        value: Option<serde_json::Value>,
+        mut notes: Notes,
+    ) -> Self {
+        let request = match value {
+            Some(value) if operation != Operation::Unknown => {
+                dialect::read_request(operation, value)
+            }
+            Some(value) if bytes.len() <= MAX_UNKNOWN_BODY => dialect::unknown_request(value),
+            _ => unread_request(operation, bytes, &mut notes),
+        };
+        let request_bytes = request
+            .input
+            .iter()
+            .chain(request.parameters.values())
+            .map(weight)
+            .sum();
+        Self {
+            operation,
+            request,
+            request_bytes,
+            status: None,
+            event_stream: None,
+            body: Body::Start(Vec::new()),
+            ended: false,
+            notes,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.body {
+            Body::Stream(stream) => stream.push(bytes),
+            Body::Whole(whole) => {
+                whole.push(bytes);
+                false
+            }
+            Body::Start(start) => {
+                start.extend_from_slice(bytes);
+                let start = std::mem::take(start);
+                self.sniff(start)
+            }
+            Body::Read { .. } => false,
+        }
+    }
+
+    fn sniff(&mut self, mut start: Vec<u8>) -> bool {
+        let known = if self.operation == Operation::Unknown {
+            Some(false)
+        } else {
+            start.drain(..blank_len(&start));
+            looks_like_events(&start, self.event_stream)
+        };
+        match known {
+            Some(is_stream) => self.open(is_stream, &start),
+            None => {
+                self.body = Body::Start(start);
+                false
+            }
+        }
+    }
+
+    fn open(&mut self, is_stream: bool, start: &[u8]) -> bool {
+        let decoder = if is_stream {
+            dialect::decoder(self.operation, &self.request, MAX_TEXT)
+        } else {
+            None
+        };
+        self.body = match decoder {
+            Some(decoder) => Body::Stream(Stream::new(decoder)),
+            None => Body::Whole(Whole::new(self.operation)),
+        };
+        self.take(start)
+    }
+
+    fn answer(&self, notes: &mut Notes) -> Answer {
+        match &self.body {
+            Body::Read { answer, .. } => (**answer).clone(),
+            Body::Stream(stream) => stream.answer(failed(self.status), notes),
+            Body::Whole(whole) => {
+                let decoder = blocking_decoder(self.operation, &self.request);
+                whole.read(decoder, failed(self.status), notes).0
+            }
+            Body::Start(start) => Answer {
+                error: failed(self.status).map(|status| crate::error::of_answer(status, start)),
+                ..Answer::default()
+            },
+        }
+    }
+}
+
+fn blocking_decoder(operation: Operation, request: &Request) -> Option<Box<dyn Decoder>> {
+    dialect::decoder(operation, request, usize::MAX)
+}
+
+fn parse_request(bytes: &[u8], notes: &mut Notes) -> Option<serde_json::Value> {
+    if bytes.is_empty() || bytes.len() > MAX_BODY {
+        return None;
+    }
+    json::parse(bytes, notes).ok()
+}
+
+/// A request that is not JSON or too long, kept as text.
+fn unread_request(operation: Operation, bytes: &[u8], notes: &mut Notes) -> Request {
+    let head = &bytes[..bytes.len().min(MAX_UNKNOWN_BODY)];
+    if head.len() < bytes.len() {
+        notes.add(format!("request of {} bytes was cut", bytes.len()));
+    } else if operation != Operation::Unknown && !bytes.is_empty() {
+        notes.add("request is not JSON");
+    }
+    let input = text_or_size(head, bytes.len() as u64).into_iter().collect();
+    Request {
+        input,
+        ..Request::default()
+    }
+}
+
+fn failed(status: Option<u16>) -> Option<u16> {
+    status.filter(|status| !(200..300).contains(status))
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
+}
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Bytes of white space and byte order marks that a body starts with.
+fn blank_len(body: &[u8]) -> usize {
+    let mut rest = body.trim_ascii_start();
+    while let Some(more) = rest.strip_prefix(BOM) {
+        rest = more.trim_ascii_start();
+    }
+    body.len() - rest.len()
+}
+
+/// Whether a body is an event stream, by its start and else by its content type; none while that cannot be told.
+fn looks_like_events(start: &[u8], declared: Option<bool>) -> Option<bool> {
+    const FIELDS: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
+    if FIELDS.iter().any(|field| start.starts_with(field)) {
+        return Some(true);
+    }
+    if start.starts_with(b"{") || start.starts_with(b"[") || start.starts_with(b"<") {
+        return Some(false);
+    }
+    let undecided = FIELDS
+        .iter()
+        .chain([&BOM])
+        .any(|word| word.starts_with(start));
+    (!undecided).then_some(declared == Some(true))
+}

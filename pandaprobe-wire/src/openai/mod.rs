@@ -1,0 +1,5 @@
+//! The dialects of OpenAI.
+
+pub(crate) mod chat;
+mod choice;
+mod usage;

@@ -1,0 +1,73 @@
+use serde::Serialize;
+use serde_json::Value;
+
+/// What an exchange is about.
+///
+/// ```
+/// use pandaprobe_wire::Operation;
+///
+/// assert_eq!(Operation::detect("/v1/chat/completions"), Operation::Chat);
+/// assert_eq!(Operation::detect("/openai/deployments/x/chat/completions?api-version=1"), Operation::Chat);
+/// assert_eq!(Operation::detect("/v1/files"), Operation::Unknown);
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// OpenAI Chat Completions, or a server that copies it.
+    Chat,
+    /// Anything else: recorded as plain JSON or text.
+    #[default]
+    Unknown,
+}
+
+/// Endpoints of other dialects whose requests carry `messages` too.
+const FOREIGN: [&str; 8] = [
+    "/messages",
+    "/messages/count_tokens",
+    "/responses",
+    "/api/chat",
+    "/v2/chat",
+    "/converse",
+    "/converse-stream",
+    "/invoke",
+];
+
+impl Operation {
+    /// Detects the operation from a URL path. Query, fragment and trailing slashes do not count, nor
+    /// does the HTTP method. Does not allocate.
+    pub fn detect(path: &str) -> Self {
+        let path = bare(path);
+        if path == "chat/completions" || path.ends_with("/chat/completions") {
+            Self::Chat
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// Detects by path, then by the shape of the request: `messages` with roles mean chat,
+    /// unless the path belongs to another dialect.
+    pub(crate) fn detect_with(path: &str, request: Option<&Value>) -> Self {
+        match Self::detect(path) {
+            Self::Unknown if !is_foreign(path) && request.is_some_and(is_chat) => Self::Chat,
+            detected => detected,
+        }
+    }
+}
+
+fn bare(path: &str) -> &str {
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    path[..end].trim_end_matches('/')
+}
+
+fn is_foreign(path: &str) -> bool {
+    let path = bare(path);
+    FOREIGN.iter().any(|end| path.ends_with(end))
+}
+
+fn is_chat(request: &Value) -> bool {
+    let first = request.get("messages").and_then(|messages| messages.get(0));
+    first
+        .and_then(|message| message.get("role"))
+        .is_some_and(Value::is_string)
+}

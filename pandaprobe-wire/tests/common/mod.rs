@@ -1,0 +1,83 @@
+//! Helpers of the exchange tests.
+#![expect(dead_code, reason = "each test binary uses some of them")]
+
+use pandaprobe_wire::{Exchange, LlmRecord};
+use serde_json::{Value, json};
+
+pub(crate) const PATH: &str = "/v1/chat/completions";
+pub(crate) const JSON: Option<&str> = Some("application/json; charset=utf-8");
+pub(crate) const SSE: Option<&str> = Some("text/event-stream; charset=utf-8");
+
+pub(crate) fn request(stream: bool) -> Vec<u8> {
+    let body =
+        json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+    body.to_string().into_bytes()
+}
+
+/// The record of an exchange whose answer arrives in one piece.
+pub(crate) fn record(
+    request: &[u8],
+    status: u16,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> LlmRecord {
+    exchange(request, status, content_type, [body]).record()
+}
+
+/// An exchange that has ended.
+pub(crate) fn exchange<'a>(
+    request: &[u8],
+    status: u16,
+    content_type: Option<&str>,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Exchange {
+    let mut exchange = Exchange::new(PATH, request);
+    exchange.start(status, content_type);
+    for piece in pieces {
+        exchange.push(piece);
+    }
+    exchange.end();
+    exchange
+}
+
+pub(crate) fn blocking(answer: &Value) -> LlmRecord {
+    record(&request(false), 200, JSON, answer.to_string().as_bytes())
+}
+
+pub(crate) fn streamed(events: &[Value]) -> LlmRecord {
+    record(&request(true), 200, SSE, &stream(events))
+}
+
+/// The request messages, normalised.
+pub(crate) fn input(messages: Value) -> Vec<Value> {
+    record(
+        json!({"messages": messages}).to_string().as_bytes(),
+        200,
+        JSON,
+        b"{}",
+    )
+    .input
+}
+
+/// The bytes of an event stream with its `[DONE]`.
+pub(crate) fn stream(events: &[Value]) -> Vec<u8> {
+    let events: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    (events + "data: [DONE]\n\n").into_bytes()
+}
+
+/// A chunk with one delta.
+pub(crate) fn delta(index: u64, delta: Value) -> Value {
+    json!({"id": "r-1", "model": "m-1", "choices": [{"index": index, "delta": delta, "finish_reason": null}]})
+}
+
+pub(crate) fn finish(index: u64, reason: &str) -> Value {
+    json!({"model": "m-1", "choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
+}
+
+/// A blocking answer with one message.
+pub(crate) fn answer(message: Value) -> Value {
+    json!({"id": "r-1", "model": "m-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+}
