@@ -1,0 +1,126 @@
+//! A chat exchange as fields of a span.
+
+use pandaprobe_core::{Decode, Object, Piece, SpanData, Timestamp, TokenUsage};
+use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
+use serde_json::{Value, json};
+
+/// Decodes one exchange on the assembler thread.
+#[derive(Default)]
+pub(crate) struct ChatDecoder {
+    exchange: Option<Exchange>,
+    first_token: Option<Timestamp>,
+    ended: bool,
+}
+
+impl Decode for ChatDecoder {
+    fn push(&mut self, piece: Piece, at: Timestamp) {
+        if let Piece::Request(body) = &piece {
+            self.exchange = Some(Exchange::with_operation(Operation::Chat, body));
+        }
+        let Some(exchange) = &mut self.exchange else {
+            return;
+        };
+        match piece {
+            Piece::Response {
+                status,
+                content_type,
+            } => exchange.start(status, content_type.as_deref()),
+            Piece::Body(bytes) => {
+                if exchange.push(&bytes).token {
+                    self.first_token.get_or_insert(at);
+                }
+            }
+            Piece::End => {
+                exchange.end();
+                self.ended = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn describe(&self, span: &mut SpanData) {
+        if let Some(exchange) = &self.exchange {
+            span.completion_start_time = self.first_token;
+            describe(exchange.record(), self.ended, span);
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        self.exchange.as_ref().is_some_and(Exchange::is_streaming)
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.exchange.as_ref().is_some_and(Exchange::is_terminal)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.exchange.as_ref().map_or(0, Exchange::held_bytes)
+    }
+}
+
+fn describe(record: LlmRecord, ended: bool, span: &mut SpanData) {
+    span.error = span.error.take().or_else(|| error(&record, ended));
+    span.input = Some(messages(record.input));
+    if !record.output.is_empty() {
+        span.output = Some(messages(record.output));
+    }
+    span.model = record.model_responded.or(record.model_requested);
+    span.model_parameters = Some(record.parameters);
+    span.token_usage = record.usage.map(token_usage);
+    note(
+        &mut span.metadata,
+        "finish_reason",
+        record.finish_reason.map(Value::from),
+    );
+    note(
+        &mut span.metadata,
+        "reasoning_summary",
+        record.reasoning.map(Value::from),
+    );
+    note(
+        &mut span.metadata,
+        "choices",
+        (record.choices > 1).then(|| record.choices.into()),
+    );
+    note(
+        &mut span.metadata,
+        "pandaprobe.notes",
+        (!record.notes.is_empty()).then(|| record.notes.into()),
+    );
+}
+
+/// What the provider says went wrong, or what is wrong with its answer.
+fn error(record: &LlmRecord, ended: bool) -> Option<String> {
+    let unfinished = || {
+        let why = record
+            .notes
+            .last()
+            .map_or("the answer ended before it was complete", String::as_str);
+        (ended && !record.terminal).then(|| why.to_owned())
+    };
+    record
+        .error
+        .as_ref()
+        .map(ToString::to_string)
+        .or_else(unfinished)
+}
+
+fn messages(messages: Vec<Value>) -> Value {
+    json!({ "messages": messages })
+}
+
+fn note(metadata: &mut Object, key: &str, value: Option<Value>) {
+    metadata.extend(value.map(|value| (key.to_owned(), value)));
+}
+
+fn token_usage(usage: Usage) -> TokenUsage {
+    let mut tokens = TokenUsage::default();
+    tokens.prompt_tokens = usage.prompt_tokens;
+    tokens.completion_tokens = usage.completion_tokens;
+    tokens.total_tokens = usage.total_tokens;
+    tokens.reasoning_tokens = usage.reasoning_tokens;
+    tokens.cache_read_tokens = usage.cache_read_tokens;
+    tokens.cache_creation_tokens = usage.cache_creation_tokens;
+    tokens.details = usage.details;
+    tokens
+}

@@ -1,0 +1,78 @@
+//! The handler of `async-openai`.
+
+use std::sync::{Arc, OnceLock};
+
+use async_openai::{
+    Client,
+    config::Config,
+    middleware::{ReqwestService, retry::OpenAIRetryLayer},
+};
+use pandaprobe_core::Handler;
+use tower::ServiceBuilder;
+
+use crate::OpenAiLayer;
+
+/// Traces `async-openai` clients: one LLM span a call, however often it is retried, with the exact request, the
+/// answer (streams merged), tokens, time to first token and errors.
+///
+/// ```
+/// use async_openai::{Client, config::OpenAIConfig};
+/// use pandaprobe_openai::OpenAiHandler;
+///
+/// let handler = OpenAiHandler::new().session_id("conversation-123").user_id("user-abc");
+/// let client: Client<OpenAIConfig> = handler.wrap(Client::new());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OpenAiHandler {
+    handler: Handler,
+    http: Arc<OnceLock<reqwest::Client>>,
+}
+
+impl OpenAiHandler {
+    /// A handler that records with the current client, for whom scopes say.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pandaprobe_core::handler_methods!(handler);
+
+    /// Gives back the same client, traced.
+    ///
+    /// It **replaces the HTTP client** of `client`, because `async-openai` does not let it be seen: proxies and
+    /// timeouts that were set with `with_http_client` are lost, and so is a stack that was set with
+    /// `with_http_service`. Use [`wrap_with`](Self::wrap_with) or [`layer`](Self::layer) with those. The
+    /// retries that `async-openai` makes by default stay. All clients that a handler and its clones wrap share
+    /// one connection pool, so wrapping a client for each request is cheap.
+    ///
+    /// Wrapping a client twice records each call once: the second wrap replaces the first.
+    pub fn wrap<C: Config>(&self, client: Client<C>) -> Client<C> {
+        let http = self.http.get_or_init(reqwest::Client::new).clone();
+        self.wrap_with(client, http)
+    }
+
+    /// [`wrap`](Self::wrap) with an HTTP client of your own, for proxies, timeouts and certificates.
+    pub fn wrap_with<C: Config>(&self, client: Client<C>, http: reqwest::Client) -> Client<C> {
+        let service = ServiceBuilder::new()
+            .layer(self.layer())
+            .layer(OpenAIRetryLayer::default())
+            .service(ReqwestService::new(http));
+        client.with_http_service(service)
+    }
+
+    /// The layer that traces, for a tower stack of your own. It belongs outside of retries, so that a call is
+    /// one span.
+    ///
+    /// ```
+    /// use async_openai::{Client, middleware::{ReqwestService, retry::OpenAIRetryLayer}};
+    /// use pandaprobe_openai::OpenAiHandler;
+    ///
+    /// let service = tower::ServiceBuilder::new()
+    ///     .layer(OpenAiHandler::new().layer())
+    ///     .layer(OpenAIRetryLayer::default())
+    ///     .service(ReqwestService::new(reqwest::Client::new()));
+    /// let client = Client::new().with_http_service(service);
+    /// ```
+    pub fn layer(&self) -> OpenAiLayer {
+        OpenAiLayer::new(self.handler.clone())
+    }
+}
