@@ -1,0 +1,228 @@
+//! The end of a trace: one test for each sentence of its rules.
+
+use std::time::Duration;
+
+use pandaprobe::{
+    Client, Config, Envelope, MemoryExporter, Payload, ReportKind, SpanStatus, TraceStatus,
+};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn client(config: Config) -> (Client, MemoryExporter) {
+    let kept = MemoryExporter::default();
+    (Client::new(config.exporter(kept.clone())).unwrap(), kept)
+}
+
+/// Waits until the exporter has `n` items.
+fn wait_for(kept: &MemoryExporter, n: usize) -> Vec<Envelope> {
+    for _ in 0..1_000 {
+        if kept.envelopes().len() >= n {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let all = kept.envelopes();
+    assert!(all.len() >= n, "{n} items wanted, there are {all:?}");
+    all
+}
+
+#[test]
+fn it_is_sent_when_the_root_and_all_of_its_spans_have_ended() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    let span = trace.span("step").start();
+    trace.end();
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.envelopes().len(), 0, "a span is still open");
+    span.end();
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces()[0].spans[0].status, SpanStatus::Ok);
+    assert_eq!(kept.envelopes().len(), 1);
+}
+
+#[test]
+fn after_lingering_open_spans_ride_along_as_unset_and_follow_whole_when_they_end() {
+    let (client, kept) = client(Config::new().linger(Duration::from_millis(40)));
+    let trace = client.trace("t").start();
+    let span = trace.span("slow").input("question").start();
+    let done = trace.span("done").start();
+    done.end();
+    let handle = trace.clone();
+    trace.end();
+    drop(handle);
+    let sent = wait_for(&kept, 1)[0].trace().unwrap();
+    assert_eq!(sent.spans.len(), 2);
+    let slow = sent.span("slow").unwrap();
+    assert_eq!((slow.status, slow.ended_at), (SpanStatus::Unset, None));
+    assert_eq!(sent.span("done").unwrap().status, SpanStatus::Ok);
+
+    span.set_output("answer");
+    span.end();
+    let follower = wait_for(&kept, 2)[1].clone();
+    assert_eq!(follower.payload(), Payload::Spans);
+    let slow = &follower.spans().unwrap()[0];
+    assert_eq!((slow.status, &slow.input, &slow.output), (SpanStatus::Ok, &Some(json!("question")), &Some(json!("answer"))));
+    assert!(slow.ended_at.is_some());
+    assert_eq!(kept.traces()[0].spans.len(), 2, "the span was sent again, not twice");
+}
+
+#[test]
+fn an_event_of_an_open_span_makes_it_linger_on() {
+    let (client, kept) = client(Config::new().linger(Duration::from_millis(150)));
+    let trace = client.trace("t").start();
+    let _open = trace.span("open").start();
+    let more = trace.span("parent of more").start();
+    trace.end();
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(75));
+        more.span("more").start().end();
+    }
+    assert_eq!(kept.envelopes().len(), 0, "300 ms have passed, but never 150 without an event");
+    assert_eq!(wait_for(&kept, 1)[0].trace().unwrap().spans.len(), 6);
+}
+
+#[test]
+fn what_changes_on_a_trace_after_it_was_sent_is_patched() {
+    let (client, kept) = client(Config::new().max_trace_age(Duration::from_millis(40)));
+    let trace = client.trace("t").start();
+    wait_for(&kept, 1);
+    trace.set_output("late");
+    trace.fail("went wrong");
+    let items = wait_for(&kept, 2);
+    let update = items[1].update().unwrap();
+    assert_eq!(update.output, Some(json!("late")));
+    assert_eq!(update.status, Some(TraceStatus::Error));
+    assert!(update.ended_at.is_some());
+}
+
+#[test]
+fn flush_sends_what_has_ended_and_leaves_alone_what_is_open() {
+    let (client, kept) = client(Config::new());
+    let open = client.trace("somebody else's").start();
+    client.trace("mine").run(|_| ());
+    client.flush(SOON).unwrap();
+    let names: Vec<String> = kept.traces().into_iter().map(|trace| trace.name).collect();
+    assert_eq!(names, ["mine"]);
+    open.end();
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces().len(), 2);
+    assert_eq!(kept.traces()[1].metadata.len(), 0, "it ended by itself");
+}
+
+#[test]
+fn shutdown_ends_what_is_open_with_what_it_has() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    let span = trace.span("step").input("in").start();
+    client.shutdown(SOON).unwrap();
+    let sent = &kept.traces()[0];
+    assert_eq!(sent.status, TraceStatus::Completed);
+    assert_eq!(sent.metadata["pandaprobe.end"], json!("shutdown"));
+    let step = &sent.spans[0];
+    assert_eq!(step.metadata["pandaprobe.end"], json!("shutdown"));
+    assert_eq!(step.input, Some(json!("in")));
+    assert!(step.ended_at.is_some() && sent.ended_at.is_some());
+    span.end();
+    trace.end();
+    assert_eq!(client.shutdown(SOON), Ok(()), "the second call does nothing");
+    assert_eq!(kept.envelopes().len(), 1);
+}
+
+#[test]
+fn a_dropped_guard_does_the_same() {
+    let kept = MemoryExporter::default();
+    let guard = pandaprobe::init(Config::new().exporter(kept.clone())).unwrap();
+    let _open = pandaprobe::trace("open").start();
+    drop(guard);
+    assert_eq!(kept.traces()[0].metadata["pandaprobe.end"], json!("shutdown"));
+    pandaprobe::trace("later").run(|_| ());
+    assert_eq!(kept.traces().len(), 1);
+}
+
+#[test]
+fn a_forgotten_trace_is_ended_and_counted() {
+    let (client, kept) = client(Config::new().max_trace_age(Duration::from_millis(40)));
+    let trace = client.trace("forgotten").start();
+    let span = trace.span("open").start();
+    let sent = wait_for(&kept, 1)[0].trace().unwrap();
+    assert_eq!(sent.metadata["pandaprobe.end"], json!("max_trace_age"));
+    assert!(sent.ended_at.is_some());
+    assert_eq!(sent.spans[0].status, SpanStatus::Unset);
+    assert_eq!(client.stats().reports[&ReportKind::TraceForgotten], 1);
+    span.end();
+    assert_eq!(wait_for(&kept, 2)[1].payload(), Payload::Spans);
+}
+
+#[test]
+fn live_posts_once_as_running_then_spans_as_they_end_then_one_patch() {
+    let (client, kept) = client(Config::new().live(true));
+    let trace = client.trace("t").input("in").user_id("ada").start();
+    let first = trace.span("first").start();
+    let running = wait_for(&kept, 1)[0].trace().unwrap();
+    assert_eq!((running.status, running.ended_at, running.spans.len()), (TraceStatus::Running, None, 0));
+    assert_eq!(running.input, Some(json!("in")));
+    first.end();
+    assert_eq!(wait_for(&kept, 2)[1].spans().unwrap()[0].name, "first");
+    trace.span("second").run(|_| ());
+    trace.set_output("out");
+    trace.end();
+    client.flush(SOON).unwrap();
+    let payloads: Vec<Payload> = kept.envelopes().iter().map(Envelope::payload).collect();
+    assert_eq!(payloads, [Payload::Trace, Payload::Spans, Payload::Spans, Payload::Update]);
+    let whole = &kept.traces()[0];
+    assert_eq!((whole.status, whole.spans.len()), (TraceStatus::Completed, 2));
+    assert_eq!((&whole.input, &whole.output), (&Some(json!("in")), &Some(json!("out"))));
+    assert!(whole.ended_at.is_some());
+}
+
+#[test]
+fn live_does_not_split_a_trace_without_spans() {
+    let (client, kept) = client(Config::new().live(true));
+    client.trace("t").run(|_| ());
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.envelopes().len(), 1);
+    assert_eq!(kept.traces()[0].status, TraceStatus::Completed);
+}
+
+#[test]
+fn more_than_500_spans_follow_in_blocks() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("big").start();
+    for n in 0..1_201 {
+        trace.span(format!("s{n}")).start().end();
+    }
+    trace.end();
+    client.flush(SOON).unwrap();
+    let sizes: Vec<usize> = kept
+        .envelopes()
+        .iter()
+        .map(|item| item.trace().map(|trace| trace.spans).or(item.spans()).unwrap().len())
+        .collect();
+    assert_eq!(sizes, [500, 500, 201]);
+    assert_eq!(kept.traces()[0].spans.len(), 1_201);
+}
+
+#[test]
+fn a_span_that_begins_after_the_trace_was_sent_follows_it() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    let handle = trace.clone();
+    trace.end();
+    client.flush(SOON).unwrap();
+    handle.span("late").run(|_| ());
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces()[0].spans[0].name, "late");
+}
+
+#[test]
+fn a_score_of_an_open_trace_follows_it() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    client.score(trace.id(), "helpfulness", 0.5);
+    trace.end();
+    client.flush(SOON).unwrap();
+    let payloads: Vec<Payload> = kept.envelopes().iter().map(Envelope::payload).collect();
+    assert_eq!(payloads, [Payload::Trace, Payload::Score]);
+    assert_eq!(kept.scores()[0].value, "0.5");
+}
