@@ -134,10 +134,7 @@ impl Client {
 
     /// What became of everything that was recorded.
     pub fn stats(&self) -> Stats {
-        self.inner
-            .pipeline
-            .as_ref()
-            .map_or_else(|| self.inner.reporter.stats(), Pipeline::stats)
+        self.inner.pipeline.as_ref().map_or_else(|| self.inner.reporter.stats(), Pipeline::stats)
     }
 
     /// Scores a trace: a number from 0 to 1, a `bool`, or a label. A score of a trace that is still open, or
@@ -162,17 +159,12 @@ impl Client {
         };
         match ScoreData::new(trace_id, name, value) {
             Some(score) => pipeline.score(score),
-            None => self
-                .inner
-                .reporter
-                .report(ReportKind::InvalidScore, "a score is a number from 0 to 1"),
+            None => self.inner.reporter.report(ReportKind::InvalidScore, "a score is a number from 0 to 1"),
         }
     }
 
     fn undelivered(&self) -> Undelivered {
-        Undelivered {
-            left: self.stats().queued,
-        }
+        Undelivered { left: self.stats().queued }
     }
 
     pub(crate) fn intake(&self) -> Option<&Intake> {
@@ -190,9 +182,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("enabled", &self.is_enabled())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("enabled", &self.is_enabled()).finish_non_exhaustive()
     }
 }
 
@@ -208,10 +198,7 @@ impl Drop for Inner {
 }
 
 /// `None` for a client that is switched off.
-fn exporter(
-    config: &Config,
-    reporter: &Reporter,
-) -> Result<Option<Arc<dyn Exporter>>, ConfigError> {
+fn exporter(config: &Config, reporter: &Reporter) -> Result<Option<Arc<dyn Exporter>>, ConfigError> {
     if !config.enabled {
         return Ok(None);
     }
@@ -221,8 +208,7 @@ fn exporter(
     match Target::of(config)? {
         Some(target) => Ok(Some(Arc::new(HttpExporter::new(target, config)?))),
         None => {
-            let why =
-                "PANDAPROBE_API_KEY or PANDAPROBE_PROJECT_NAME is not set, so nothing is recorded";
+            let why = "PANDAPROBE_API_KEY or PANDAPROBE_PROJECT_NAME is not set, so nothing is recorded";
             reporter.report(ReportKind::SwitchedOff, why);
             Ok(None)
         }
@@ -286,10 +272,7 @@ pub(crate) fn current() -> Option<Client> {
     if !anything_enabled() {
         return None;
     }
-    context::client()
-        .or_else(global)
-        .or_else(from_environment)
-        .filter(Client::is_enabled)
+    context::client().or_else(global).or_else(from_environment).filter(Client::is_enabled)
 }
 
 /// Reports what concerns no client in particular to the one that is current.
@@ -309,26 +292,17 @@ pub(crate) fn report_to_global(kind: ReportKind, message: impl Into<String>) {
 }
 
 fn global() -> Option<Client> {
-    GLOBAL
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    GLOBAL.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn install(client: Option<Client>) -> Option<Client> {
     environment_was_looked_at();
-    std::mem::replace(
-        &mut *GLOBAL.write().unwrap_or_else(PoisonError::into_inner),
-        client,
-    )
+    std::mem::replace(&mut *GLOBAL.write().unwrap_or_else(PoisonError::into_inner), client)
 }
 
 fn uninstall(client: &Client) {
     let mut global = GLOBAL.write().unwrap_or_else(PoisonError::into_inner);
-    if global
-        .as_ref()
-        .is_some_and(|installed| installed.same(client))
-    {
+    if global.as_ref().is_some_and(|installed| installed.same(client)) {
         *global = None;
     }
 }
@@ -391,11 +365,7 @@ pub fn shutdown(timeout: Duration) -> Result<(), Undelivered> {
 }
 
 /// [`Client::score`] of the current client.
-pub fn score(
-    trace_id: impl Into<Option<TraceId>>,
-    name: impl Into<String>,
-    value: impl Into<ScoreValue>,
-) {
+pub fn score(trace_id: impl Into<Option<TraceId>>, name: impl Into<String>, value: impl Into<ScoreValue>) {
     if let Some(client) = current() {
         client.score(trace_id, name, value);
     }

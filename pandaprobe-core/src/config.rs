@@ -346,11 +346,7 @@ impl Secret {
 
     fn checked(self, setting: &'static str) -> Result<Self, ConfigError> {
         let sendable = self.0.bytes().all(|b| (0x21..0x7f).contains(&b));
-        if sendable {
-            Ok(self)
-        } else {
-            Err(ConfigError::InvalidApiKey { setting })
-        }
+        if sendable { Ok(self) } else { Err(ConfigError::InvalidApiKey { setting }) }
     }
 }
 
@@ -367,13 +363,9 @@ pub(crate) struct Endpoint(String);
 impl Endpoint {
     fn parse(setting: &'static str, value: &str) -> Result<Self, ConfigError> {
         let url = reqwest::Url::parse(value.trim()).ok();
-        let usable =
-            url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let usable = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if !usable {
-            return Err(ConfigError::InvalidEndpoint {
-                setting,
-                value: value.to_owned(),
-            });
+            return Err(ConfigError::InvalidEndpoint { setting, value: value.to_owned() });
         }
         Ok(Self(value.trim().trim_end_matches('/').to_owned()))
     }
@@ -404,11 +396,7 @@ impl Target {
             (None, _) => ConfigError::MissingApiKey,
             (_, None) => ConfigError::MissingProjectName,
         };
-        if config.from_environment {
-            Ok(None)
-        } else {
-            Err(missing)
-        }
+        if config.from_environment { Ok(None) } else { Err(missing) }
     }
 }
 
@@ -422,9 +410,6 @@ fn project_name(setting: &'static str, name: &str) -> Result<String, ConfigError
     if usable {
         Ok(name.to_owned())
     } else {
-        Err(ConfigError::InvalidProjectName {
-            setting,
-            value: name.to_owned(),
-        })
+        Err(ConfigError::InvalidProjectName { setting, value: name.to_owned() })
     }
 }

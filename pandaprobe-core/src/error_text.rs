@@ -39,11 +39,7 @@ macro_rules! erased {
         }
     )*};
 }
-erased!(
-    dyn Error + 'static,
-    dyn Error + Send + 'static,
-    dyn Error + Send + Sync + 'static
-);
+erased!(dyn Error + 'static, dyn Error + Send + 'static, dyn Error + Send + Sync + 'static);
 
 impl<E> ErrorText<ByDeref> for E
 where
@@ -97,10 +93,7 @@ mod tests {
         let whole = "outer: an error occurred when formatting an argument";
         assert_eq!(text(Outer(std::fmt::Error)), whole);
         assert_eq!(text(Box::<dyn Error>::from(Outer(std::fmt::Error))), whole);
-        assert_eq!(
-            text(Box::<dyn Error + Send + Sync>::from(Outer(std::fmt::Error))),
-            whole
-        );
+        assert_eq!(text(Box::<dyn Error + Send + Sync>::from(Outer(std::fmt::Error))), whole);
         assert_eq!(text("plain"), "plain");
         assert_eq!(text(String::from("plain")), "plain");
     }

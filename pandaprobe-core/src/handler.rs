@@ -124,10 +124,7 @@ impl Run {
 
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Run").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -271,10 +268,7 @@ impl Handler {
 
     /// The span of the run `id`, if that is open.
     pub fn span(&self, id: impl Into<RunId>) -> Option<Span> {
-        lock(&self.runs)
-            .known
-            .get(&id.into())
-            .map(|entry| entry.span.clone())
+        lock(&self.runs).known.get(&id.into()).map(|entry| entry.span.clone())
     }
 
     fn finish(&self, id: RunId, end: impl FnOnce(Span) + Send + 'static) {
@@ -307,10 +301,7 @@ impl Handler {
     }
 
     fn begin(&self, opening: Opening, run: Run, alone: Alone) -> Span {
-        let opening = Opening {
-            decoder: run.decoder,
-            ..opening
-        };
+        let opening = Opening { decoder: run.decoder, ..opening };
         let begun = opening.span(alone, |data| {
             data.kind = run.kind;
             data.input = run.input;
@@ -331,10 +322,7 @@ impl Handler {
         let Some(position) = above.position() else {
             return Span::none();
         };
-        let opening = Opening {
-            position: Some(position),
-            ..Opening::named(&run.name)
-        };
+        let opening = Opening { position: Some(position), ..Opening::named(&run.name) };
         self.begin(opening, run, Alone::Skip)
     }
 
@@ -348,20 +336,12 @@ impl Handler {
         if self.on_trace.is_empty() {
             return;
         }
-        let (session_id, user_id) =
-            trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
-        let info = TraceInfo {
-            trace_id: trace.id,
-            session_id,
-            user_id,
-        };
+        let (session_id, user_id) = trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
+        let info = TraceInfo { trace_id: trace.id, session_id, user_id };
         for callback in &self.on_trace {
             let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(&info)));
             if told.is_err() {
-                trace
-                    .intake
-                    .reporter
-                    .report(ReportKind::Panicked, "an on_trace callback panicked");
+                trace.intake.reporter.report(ReportKind::Panicked, "an on_trace callback panicked");
             }
         }
     }
@@ -403,34 +383,22 @@ impl Runs {
 
     fn insert(&mut self, id: RunId, parent: Option<RunId>, span: Span, made_up: bool) {
         if span.is_recorded() {
-            self.known.insert(
-                id,
-                Entry {
-                    span,
-                    parent,
-                    made_up,
-                    since: Instant::now(),
-                },
-            );
+            self.known.insert(id, Entry { span, parent, made_up, since: Instant::now() });
         }
     }
 
     fn comes_true(&mut self, id: &RunId, parent: Option<&RunId>, run: Run) {
-        let above = parent
-            .and_then(|parent| self.known.get(parent))
-            .map(|entry| entry.span.clone());
+        let above = parent.and_then(|parent| self.known.get(parent)).map(|entry| entry.span.clone());
         if let Some(entry) = self.known.get_mut(id) {
             (entry.made_up, entry.parent) = (false, parent.cloned());
             let same_trace = above.filter(|above| above.trace_id() == entry.span.trace_id());
-            entry
-                .span
-                .become_run(same_trace.and_then(|above| above.id()), run.name, |data| {
-                    data.kind = run.kind;
-                    data.input = run.input;
-                    data.model = run.model;
-                    data.model_parameters = run.model_parameters;
-                    data.metadata.extend(run.metadata);
-                });
+            entry.span.become_run(same_trace.and_then(|above| above.id()), run.name, |data| {
+                data.kind = run.kind;
+                data.input = run.input;
+                data.model = run.model;
+                data.model_parameters = run.model_parameters;
+                data.metadata.extend(run.metadata);
+            });
         }
         if let Some(end) = self.take_early(id)
             && let Some(entry) = self.known.remove(id)
@@ -448,19 +416,14 @@ impl Runs {
     fn keep_early(&mut self, id: RunId, end: EarlyEnd) -> Option<RunId> {
         self.early.push_back((id, end));
         let full = self.early.len() > Self::EARLY;
-        full.then(|| self.early.pop_front())
-            .flatten()
-            .map(|(id, _)| id)
+        full.then(|| self.early.pop_front()).flatten().map(|(id, _)| id)
     }
 
     fn remove_tree(&mut self, root: &RunId) -> Vec<Span> {
         let mut ids = vec![root.clone()];
         let mut spans = Vec::new();
         while let Some(id) = ids.pop() {
-            let below = self
-                .known
-                .iter()
-                .filter(|(_, entry)| entry.parent.as_ref() == Some(&id));
+            let below = self.known.iter().filter(|(_, entry)| entry.parent.as_ref() == Some(&id));
             ids.extend(below.map(|(id, _)| id.clone()));
             spans.extend(self.known.remove(&id).map(|entry| entry.span));
         }
@@ -472,18 +435,12 @@ impl Runs {
     /// Lets go of runs that will never end: parents that never started, and what is older than any trace.
     fn tidy(&mut self) {
         let now = Instant::now();
-        if self
-            .tidied
-            .is_some_and(|last| now.duration_since(last) < Self::TIDY_EVERY)
-        {
+        if self.tidied.is_some_and(|last| now.duration_since(last) < Self::TIDY_EVERY) {
             return;
         }
         self.tidied = Some(now);
-        let parents: std::collections::HashSet<RunId> = self
-            .known
-            .values()
-            .filter_map(|entry| entry.parent.clone())
-            .collect();
+        let parents: std::collections::HashSet<RunId> =
+            self.known.values().filter_map(|entry| entry.parent.clone()).collect();
         self.known.retain(|id, entry| {
             let patience = match entry.made_up && !parents.contains(id) {
                 true => DEFAULT_LINGER,
@@ -561,10 +518,7 @@ macro_rules! handler_methods {
         /// Calls `callback` with the id and identity of each trace that it opens, when that begins: to score
         /// the trace later.
         #[must_use]
-        pub fn on_trace(
-            mut self,
-            callback: impl Fn(&$crate::TraceInfo) + Send + Sync + 'static,
-        ) -> Self {
+        pub fn on_trace(mut self, callback: impl Fn(&$crate::TraceInfo) + Send + Sync + 'static) -> Self {
             self.$handler = self.$handler.on_trace(callback);
             self
         }

@@ -39,11 +39,7 @@ impl Slot {
 
     /// This, or `outer` where nothing is set here.
     pub(crate) fn or(&self, outer: impl FnOnce() -> Self) -> Self {
-        if self.is_unset() {
-            outer()
-        } else {
-            self.clone()
-        }
+        if self.is_unset() { outer() } else { self.clone() }
     }
 
     pub(crate) fn value(&self) -> Option<String> {
@@ -69,10 +65,7 @@ pub(crate) struct Ids {
 impl Ids {
     /// These, or `outer` slot by slot where nothing is set here.
     pub(crate) fn or(&self, outer: &Self) -> Self {
-        Self {
-            session: self.session.or(|| outer.session.clone()),
-            user: self.user.or(|| outer.user.clone()),
-        }
+        Self { session: self.session.or(|| outer.session.clone()), user: self.user.or(|| outer.user.clone()) }
     }
 
     pub(crate) fn is_complete(&self) -> bool {

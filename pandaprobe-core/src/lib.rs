@@ -16,9 +16,7 @@ mod sync;
 pub mod testing;
 mod trace;
 
-pub use client::{
-    Client, ClientGuard, Undelivered, flush, flush_async, init, score, shutdown, stats,
-};
+pub use client::{Client, ClientGuard, Undelivered, flush, flush_async, init, score, shutdown, stats};
 pub use config::{
     Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,
     DEFAULT_FLUSH_INTERVAL, DEFAULT_LINGER, DEFAULT_MAX_BUFFERED_BYTES, DEFAULT_MAX_QUEUE_SIZE,
@@ -31,16 +29,16 @@ pub use context::{
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};
 pub use export::{
-    ConsoleExporter, Envelope, ExportError, ExportFuture, Exporter, FileExporter, MemoryExporter,
-    Payload, Tree,
+    ConsoleExporter, Envelope, ExportError, ExportFuture, Exporter, FileExporter, MemoryExporter, Payload,
+    Tree,
 };
 pub use handler::{Handler, Run, RunId, TraceInfo};
 pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, Trace, TraceBuilder, Watched, current_span, current_trace_id, span,
-    trace, watched,
+    Outcome, Span, SpanBuilder, Trace, TraceBuilder, Watched, current_span, current_trace_id, span, trace,
+    watched,
 };
 
 /// For the exported macros.

@@ -92,10 +92,7 @@ const OTHER_KINDS: [ReportKind; 11] = [
 ];
 
 fn index(kind: ReportKind) -> usize {
-    let all = DropReason::ALL
-        .map(ReportKind::Dropped)
-        .into_iter()
-        .chain(OTHER_KINDS);
+    let all = DropReason::ALL.map(ReportKind::Dropped).into_iter().chain(OTHER_KINDS);
     all.into_iter().position(|k| k == kind).unwrap_or(0)
 }
 
@@ -174,19 +171,11 @@ impl Reporter {
     }
 
     pub(crate) fn dropped(&self, reason: DropReason, count: u64, message: impl Into<String>) {
-        self.tell(Report {
-            kind: ReportKind::Dropped(reason),
-            count,
-            message: message.into(),
-        });
+        self.tell(Report { kind: ReportKind::Dropped(reason), count, message: message.into() });
     }
 
     pub(crate) fn report(&self, kind: ReportKind, message: impl Into<String>) {
-        self.tell(Report {
-            kind,
-            count: 1,
-            message: message.into(),
-        });
+        self.tell(Report { kind, count: 1, message: message.into() });
     }
 
     fn tell(&self, report: Report) {
@@ -206,9 +195,7 @@ impl Reporter {
     fn log_is_due(&self, kind: ReportKind) -> bool {
         let now = Instant::now();
         let mut logged = lock(&self.logged);
-        let due = logged
-            .get(&kind)
-            .is_none_or(|last| now.duration_since(*last) >= LOG_EVERY);
+        let due = logged.get(&kind).is_none_or(|last| now.duration_since(*last) >= LOG_EVERY);
         if due {
             logged.insert(kind, now);
         }
@@ -229,11 +216,7 @@ impl Reporter {
                 .map(|reason| (reason, count(ReportKind::Dropped(reason))))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
-            reports: OTHER_KINDS
-                .into_iter()
-                .filter(seen)
-                .map(|kind| (kind, count(kind)))
-                .collect(),
+            reports: OTHER_KINDS.into_iter().filter(seen).map(|kind| (kind, count(kind))).collect(),
             ..Stats::default()
         }
     }

@@ -55,27 +55,16 @@ where
     let kept = MemoryExporter::default();
     let reports: Arc<Mutex<Vec<Report>>> = Arc::default();
     let heard = Arc::clone(&reports);
-    let config = config
-        .exporter(kept.clone())
-        .on_error(move |report| lock(&heard).push(report.clone()));
+    let config = config.exporter(kept.clone()).on_error(move |report| lock(&heard).push(report.clone()));
     let client = Client::new(config).ok();
-    let scope = client
-        .iter()
-        .fold(Scope::new(), |scope, client| scope.client(client.clone()));
+    let scope = client.iter().fold(Scope::new(), |scope, client| scope.client(client.clone()));
     let output = scope.scope(async { f().await }).await;
     let stats = match &client {
         Some(client) => settle(client).await,
         None => Stats::default(),
     };
     let reports = lock(&reports).clone();
-    Captured {
-        output,
-        traces: kept.traces(),
-        scores: kept.scores(),
-        exporter: kept,
-        reports,
-        stats,
-    }
+    Captured { output, traces: kept.traces(), scores: kept.scores(), exporter: kept, reports, stats }
 }
 
 async fn settle(client: &Client) -> Stats {
@@ -90,10 +79,7 @@ async fn settle(client: &Client) -> Stats {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let _ = client.shutdown(Duration::from_secs(5));
-    Stats {
-        open: before.open,
-        ..client.stats()
-    }
+    Stats { open: before.open, ..client.stats() }
 }
 
 /// What a piece of code recorded.
@@ -116,10 +102,7 @@ pub struct Captured<T> {
 impl<T> Captured<T> {
     /// All traces as trees, without durations: the same each time, fit for snapshots.
     pub fn tree(&self) -> String {
-        self.traces
-            .iter()
-            .map(|trace| Tree::new(trace).times(false).to_string())
-            .collect()
+        self.traces.iter().map(|trace| Tree::new(trace).times(false).to_string()).collect()
     }
 
     /// The one trace of that name.
@@ -134,11 +117,7 @@ impl<T> Captured<T> {
         match (named.next(), named.next()) {
             (Some(trace), None) => trace,
             (found, _) => {
-                let how_many = if found.is_some() {
-                    "several traces are"
-                } else {
-                    "no trace is"
-                };
+                let how_many = if found.is_some() { "several traces are" } else { "no trace is" };
                 panic!("{how_many} called {name:?}; recorded:\n{}", self.tree())
             }
         }
@@ -146,17 +125,12 @@ impl<T> Captured<T> {
 
     /// How often something of that kind was reported.
     pub fn reported(&self, kind: ReportKind) -> usize {
-        self.reports
-            .iter()
-            .filter(|report| report.kind == kind)
-            .count()
+        self.reports.iter().filter(|report| report.kind == kind).count()
     }
 }
 
 impl<T> fmt::Debug for Captured<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Captured")
-            .field("traces", &self.traces)
-            .finish_non_exhaustive()
+        f.debug_struct("Captured").field("traces", &self.traces).finish_non_exhaustive()
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! `capture DIR [--chunk whole|event|awkward|byte]`. The folder holds YAML streams of `when` (method, path,
 //! body) and `then` (status, headers, body) documents; the id of an exchange is `path#index`.
-#![expect(
-    clippy::print_stdout,
-    reason = "the lines are what this program is for"
-)]
+#![expect(clippy::print_stdout, reason = "the lines are what this program is for")]
 
 use std::{
     error::Error,
@@ -66,10 +63,7 @@ fn yaml_files(folder: &Path) -> Outcome<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(yaml_files(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
             files.push(path);
         }
     }
@@ -94,16 +88,10 @@ fn capture_file(root: &Path, file: &Path, chunk: &str) -> Outcome<()> {
 fn decode(recorded: &Recorded, chunk: &str) -> Outcome<LlmRecord> {
     let Recorded { when, then } = recorded;
     let body = then.body.as_deref().unwrap_or_default().as_bytes();
-    let content_type = then
-        .header
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-type"));
+    let content_type = then.header.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
     let request = when.body.as_deref().unwrap_or_default();
     let mut exchange = Exchange::new(&when.path, request.as_bytes());
-    exchange.start(
-        then.status,
-        content_type.and_then(|header| header.value.as_str()),
-    );
+    exchange.start(then.status, content_type.and_then(|header| header.value.as_str()));
     let mut from = 0;
     for to in cuts(body, chunk)? {
         exchange.push(&body[from..to]);
@@ -119,9 +107,7 @@ fn cuts(body: &[u8], chunk: &str) -> Outcome<Vec<usize>> {
     let mut cuts: Vec<usize> = match chunk {
         "whole" => vec![],
         "byte" => (1..length).collect(),
-        "event" => (1..length)
-            .filter(|at| body[..*at].ends_with(b"\n\n"))
-            .collect(),
+        "event" => (1..length).filter(|at| body[..*at].ends_with(b"\n\n")).collect(),
         "awkward" => awkward_cuts(body),
         other => return Err(format!("unknown chunking {other}").into()),
     };
@@ -174,9 +160,7 @@ fn line(id: &str, record: &LlmRecord) -> Value {
 
 fn call(call: &Value) -> Value {
     let function = &call["function"];
-    let parsed = function["arguments"]
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok());
+    let parsed = function["arguments"].as_str().and_then(|text| serde_json::from_str(text).ok());
     let arguments: Value = parsed.unwrap_or_else(|| function["arguments"].clone());
     json!({"id": call["id"], "name": function["name"], "arguments": arguments})
 }
@@ -184,10 +168,7 @@ fn call(call: &Value) -> Value {
 fn text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
         _ => String::new(),
     }
 }

@@ -30,10 +30,7 @@ impl Calls {
     pub(crate) fn deltas(&mut self, message: &Value, room: &mut Room) -> bool {
         let mut token = false;
         for (position, call) in listed(message).enumerate() {
-            let index = call
-                .get("index")
-                .and_then(Value::as_u64)
-                .unwrap_or(position as u64);
+            let index = call.get("index").and_then(Value::as_u64).unwrap_or(position as u64);
             token |= self.delta(index, call, room);
         }
         legacy(message).map_or(token, |call| token | self.delta(LEGACY, &call, room))
@@ -112,27 +109,17 @@ impl Call {
             call.insert("id".into(), Value::from(id.as_str()));
         }
         call.insert("type".into(), Value::from("function"));
-        call.insert(
-            "function".into(),
-            json!({"name": self.name, "arguments": self.arguments}),
-        );
+        call.insert("function".into(), json!({"name": self.name, "arguments": self.arguments}));
         Value::Object(call)
     }
 }
 
 fn listed(message: &Value) -> impl Iterator<Item = &Value> {
-    message
-        .get("tool_calls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|call| call.is_object())
+    message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().filter(|call| call.is_object())
 }
 
 fn legacy(message: &Value) -> Option<Value> {
-    let function = message
-        .get("function_call")
-        .filter(|call| call.is_object())?;
+    let function = message.get("function_call").filter(|call| call.is_object())?;
     Some(json!({"function": function}))
 }
 
@@ -154,8 +141,5 @@ fn arguments(function: &Value) -> std::borrow::Cow<'_, str> {
 }
 
 fn non_empty<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value
-        .get(key)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
+    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

@@ -95,9 +95,7 @@ pub(crate) fn part_text(part: &Value) -> Option<&str> {
         None => true,
         Some(kind) => matches!(kind.as_str(), Some("text" | "input_text" | "output_text")),
     };
-    let text = part
-        .as_str()
-        .or_else(|| part.get("text").and_then(Value::as_str));
+    let text = part.as_str().or_else(|| part.get("text").and_then(Value::as_str));
     text.filter(|_| is_text)
 }
 
@@ -116,10 +114,7 @@ pub(crate) fn weight(value: &Value) -> usize {
         + match value {
             Value::String(text) => text.len(),
             Value::Array(items) => items.iter().map(weight).sum(),
-            Value::Object(map) => map
-                .iter()
-                .map(|(key, value)| key.len() + 24 + weight(value))
-                .sum(),
+            Value::Object(map) => map.iter().map(|(key, value)| key.len() + 24 + weight(value)).sum(),
             _ => 0,
         }
 }

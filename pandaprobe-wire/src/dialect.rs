@@ -67,10 +67,7 @@ pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
 /// Keeps a request of unknown meaning as the only input.
 pub(crate) fn unknown_request(request: Value) -> Request {
     Request {
-        model: request
-            .get("model")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
+        model: request.get("model").and_then(Value::as_str).map(str::to_owned),
         streaming: request.get("stream") == Some(&Value::Bool(true)),
         choices: 1,
         input: vec![media::reduce(request)],
@@ -79,11 +76,7 @@ pub(crate) fn unknown_request(request: Value) -> Request {
 }
 
 /// A decoder for the answer to `request`, with room for `text` bytes; none where the operation is unknown.
-pub(crate) fn decoder(
-    operation: Operation,
-    request: &Request,
-    text: usize,
-) -> Option<Box<dyn Decoder>> {
+pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> Option<Box<dyn Decoder>> {
     match operation {
         Operation::Chat => Some(Box::new(chat::Chat::new(request.choices, text))),
         Operation::Unknown => None,

@@ -18,17 +18,12 @@ pub(crate) fn of_answer(status: u16, body: &[u8]) -> WireError {
     if error.message.is_empty() {
         error.message = head(body);
     }
-    WireError {
-        status: Some(status),
-        ..error
-    }
+    WireError { status: Some(status), ..error }
 }
 
 /// The error inside of a 2xx answer or an event, if it is one.
 pub(crate) fn inside(value: &Value) -> Option<WireError> {
-    let named = ["object", "type"]
-        .iter()
-        .any(|key| value.get(key).and_then(Value::as_str) == Some("error"));
+    let named = ["object", "type"].iter().any(|key| value.get(key).and_then(Value::as_str) == Some("error"));
     let given = value.get("error").is_some_and(is_something);
     (named || given).then(|| of_event(value))
 }
@@ -37,10 +32,7 @@ pub(crate) fn inside(value: &Value) -> Option<WireError> {
 pub(crate) fn of_event(value: &Value) -> WireError {
     let mut error = of_value(value);
     if error.message.is_empty() {
-        let whole = value
-            .get("error")
-            .filter(|error| is_something(error))
-            .unwrap_or(value);
+        let whole = value.get("error").filter(|error| is_something(error)).unwrap_or(value);
         error.message = head(whole.to_string().as_bytes());
     }
     error
@@ -48,27 +40,15 @@ pub(crate) fn of_event(value: &Value) -> WireError {
 
 /// An error that is no more than text.
 pub(crate) fn of_text(text: &[u8]) -> WireError {
-    WireError {
-        message: head(text),
-        ..WireError::default()
-    }
+    WireError { message: head(text), ..WireError::default() }
 }
 
 /// Message, type and code of the usual envelopes; the message is empty where none has it.
 fn of_value(value: &Value) -> WireError {
     let value = value.get(0).unwrap_or(value);
     let inner = value.get("error").unwrap_or(&Value::Null);
-    let messages = [
-        inner.get("message"),
-        Some(inner),
-        value.get("message"),
-        value.get("detail"),
-    ];
-    let message = messages
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .find(|text| !text.is_empty());
+    let messages = [inner.get("message"), Some(inner), value.get("message"), value.get("detail")];
+    let message = messages.into_iter().flatten().filter_map(Value::as_str).find(|text| !text.is_empty());
     let source = if inner.is_object() { inner } else { value };
     WireError {
         status: None,

@@ -87,10 +87,7 @@ impl Exchange {
     /// Takes the next piece of the answer's body, cut anywhere. Does nothing after [`Exchange::end`].
     pub fn push(&mut self, bytes: &[u8]) -> Progress {
         let token = !self.ended && self.take(bytes);
-        Progress {
-            token,
-            terminal: self.is_terminal(),
-        }
+        Progress { token, terminal: self.is_terminal() }
     }
 
     /// Says that the body has reached its end. A blocking answer is decoded here.
@@ -107,10 +104,7 @@ impl Exchange {
             Body::Whole(whole) => {
                 let decoder = blocking_decoder(self.operation, &self.request);
                 let (answer, complete) = whole.read(decoder, failed(self.status), &mut self.notes);
-                self.body = Body::Read {
-                    answer: Box::new(answer),
-                    complete,
-                };
+                self.body = Body::Read { answer: Box::new(answer), complete };
             }
             Body::Start(_) | Body::Read { .. } => {}
         }
@@ -175,25 +169,13 @@ impl Exchange {
         }
     }
 
-    fn begin(
-        operation: Operation,
-        bytes: &[u8],
-        value: Option<serde_json::Value>,
-        mut notes: Notes,
-    ) -> Self {
+    fn begin(operation: Operation, bytes: &[u8], value: Option<serde_json::Value>, mut notes: Notes) -> Self {
         let request = match value {
-            Some(value) if operation != Operation::Unknown => {
-                dialect::read_request(operation, value)
-            }
+            Some(value) if operation != Operation::Unknown => dialect::read_request(operation, value),
             Some(value) if bytes.len() <= MAX_UNKNOWN_BODY => dialect::unknown_request(value),
             _ => unread_request(operation, bytes, &mut notes),
         };
-        let request_bytes = request
-            .input
-            .iter()
-            .chain(request.parameters.values())
-            .map(weight)
-            .sum();
+        let request_bytes = request.input.iter().chain(request.parameters.values()).map(weight).sum();
         Self {
             operation,
             request,
@@ -239,11 +221,8 @@ impl Exchange {
     }
 
     fn open(&mut self, is_stream: bool, start: &[u8]) -> bool {
-        let decoder = if is_stream {
-            dialect::decoder(self.operation, &self.request, MAX_TEXT)
-        } else {
-            None
-        };
+        let decoder =
+            if is_stream { dialect::decoder(self.operation, &self.request, MAX_TEXT) } else { None };
         self.body = match decoder {
             Some(decoder) => Body::Stream(Stream::new(decoder)),
             None => Body::Whole(Whole::new(self.operation)),
@@ -287,10 +266,7 @@ fn unread_request(operation: Operation, bytes: &[u8], notes: &mut Notes) -> Requ
         notes.add("request is not JSON");
     }
     let input = text_or_size(head, bytes.len() as u64).into_iter().collect();
-    Request {
-        input,
-        ..Request::default()
-    }
+    Request { input, ..Request::default() }
 }
 
 fn failed(status: Option<u16>) -> Option<u16> {
@@ -322,9 +298,6 @@ fn looks_like_events(start: &[u8], declared: Option<bool>) -> Option<bool> {
     if start.starts_with(b"{") || start.starts_with(b"[") || start.starts_with(b"<") {
         return Some(false);
     }
-    let undecided = FIELDS
-        .iter()
-        .chain([&BOM])
-        .any(|word| word.starts_with(start));
+    let undecided = FIELDS.iter().chain([&BOM]).any(|word| word.starts_with(start));
     (!undecided).then_some(declared == Some(true))
 }

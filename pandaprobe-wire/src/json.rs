@@ -50,13 +50,7 @@ struct Repair<'a> {
 
 impl<'a> Repair<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            depth: 0,
-            out: Vec::with_capacity(text.len()),
-            notes: Notes::default(),
-        }
+        Self { text, at: 0, depth: 0, out: Vec::with_capacity(text.len()), notes: Notes::default() }
     }
 
     fn run(&mut self) {
@@ -178,16 +172,7 @@ mod tests {
     fn lone_surrogates_are_replaced_and_pairs_kept() {
         let (value, notes) =
             lenient(br#"["\ud800","\udc00x","\ud83d\ude00","\ud800\ud83d\ude00","\\ud800"]"#);
-        assert_eq!(
-            value,
-            Ok(serde_json::json!([
-                "\u{fffd}",
-                "\u{fffd}x",
-                "😀",
-                "\u{fffd}😀",
-                "\\ud800"
-            ]))
-        );
+        assert_eq!(value, Ok(serde_json::json!(["\u{fffd}", "\u{fffd}x", "😀", "\u{fffd}😀", "\\ud800"])));
         assert_eq!(notes, ["lone surrogates replaced"]);
     }
 
@@ -199,10 +184,7 @@ mod tests {
     #[test]
     fn non_finite_numbers_and_control_characters_are_repaired() {
         let (value, notes) = lenient(b"{\"a\":[NaN,-Infinity,Infinity,-1],\"NaN\":\"x\ny\"}");
-        assert_eq!(
-            value,
-            Ok(serde_json::json!({"a": [null, null, null, -1], "NaN": "x\ny"}))
-        );
+        assert_eq!(value, Ok(serde_json::json!({"a": [null, null, null, -1], "NaN": "x\ny"})));
         assert_eq!(notes.len(), 2);
     }
 
@@ -215,11 +197,7 @@ mod tests {
 
     #[test]
     fn deep_nesting_becomes_text_and_its_neighbours_stay() {
-        let text = format!(
-            r#"{{"a":{}"]"{},"b":1}}"#,
-            "[".repeat(5000),
-            "]".repeat(5000)
-        );
+        let text = format!(r#"{{"a":{}"]"{},"b":1}}"#, "[".repeat(5000), "]".repeat(5000));
         let (value, notes) = lenient(text.as_bytes());
         let value = value.unwrap();
         assert_eq!(value["b"], 1);
@@ -240,15 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_stays_an_error() {
-        for text in [
-            "",
-            "{",
-            "<html>",
-            "{\"a\":1,}",
-            "\"\\ud8",
-            "\"\\",
-            &"[".repeat(5000),
-        ] {
+        for text in ["", "{", "<html>", "{\"a\":1,}", "\"\\ud8", "\"\\", &"[".repeat(5000)] {
             assert!(lenient(text.as_bytes()).0.is_err(), "{text:.20}");
         }
     }

@@ -24,10 +24,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(bytes: usize) -> Self {
-        Self {
-            left: bytes,
-            full: false,
-        }
+        Self { left: bytes, full: false }
     }
 
     pub(crate) fn unlimited() -> Self {
@@ -102,9 +99,7 @@ pub(crate) fn head_bytes(text: &str, limit: usize) -> &str {
 
 /// The first `limit` characters of `text`.
 pub(crate) fn head_chars(text: &str, limit: usize) -> &str {
-    text.char_indices()
-        .nth(limit)
-        .map_or(text, |(end, _)| &text[..end])
+    text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]
@@ -117,20 +112,14 @@ mod tests {
         for piece in ["a", "🐢", "b"] {
             room.append(&mut text, piece);
         }
-        assert_eq!(
-            (text.as_str(), room.is_full(), room.take(1)),
-            ("a", true, false)
-        );
+        assert_eq!((text.as_str(), room.is_full(), room.take(1)), ("a", true, false));
     }
 
     #[test]
     fn what_fits_exactly_leaves_nothing_out() {
         let (mut room, mut text) = (Room::new(4), String::new());
         room.append(&mut text, "🐢");
-        assert_eq!(
-            (text.as_str(), room.is_full(), room.taken(4)),
-            ("🐢", false, 4)
-        );
+        assert_eq!((text.as_str(), room.is_full(), room.taken(4)), ("🐢", false, 4));
     }
 
     #[test]

@@ -16,11 +16,7 @@ pub(crate) fn part(part: Value) -> Value {
     let Value::Object(mut map) = part else {
         return reduce(part);
     };
-    let kind = map
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(inner) = map.remove(&kind) else {
         return reduce(Value::Object(map));
     };
@@ -37,10 +33,7 @@ pub(crate) fn reduce(value: Value) -> Value {
     match value {
         Value::String(text) => data_url(&text).unwrap_or(Value::String(text)),
         Value::Array(items) => items.into_iter().map(reduce).collect(),
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| field(key, value))
-            .collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| field(key, value)).collect(),
         other => other,
     }
 }
@@ -97,10 +90,7 @@ fn audio(map: Map<String, Value>) -> Map<String, Value> {
             Some(Value::Object(reference)) => reference,
             _ => sized(text("format").map(audio_type).as_deref(), decoded_len(data)),
         },
-        None => map
-            .into_iter()
-            .map(|(key, value)| field(key, value))
-            .collect(),
+        None => map.into_iter().map(|(key, value)| field(key, value)).collect(),
     }
 }
 
@@ -137,8 +127,7 @@ fn data_url(text: &str) -> Option<Value> {
 }
 
 fn sized(media_type: Option<&str>, bytes: u64) -> Map<String, Value> {
-    let media_type =
-        media_type.map(|media_type| ("media_type".to_owned(), Value::from(media_type)));
+    let media_type = media_type.map(|media_type| ("media_type".to_owned(), Value::from(media_type)));
     let bytes = ("bytes".to_owned(), Value::from(bytes));
     media_type.into_iter().chain([bytes]).collect()
 }
@@ -150,10 +139,7 @@ mod tests {
     #[test]
     fn data_urls_become_references() {
         let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAAAA==", "detail": "low"}});
-        assert_eq!(
-            part(image),
-            json!({"type": "image_url", "media_type": "image/png", "bytes": 4})
-        );
+        assert_eq!(part(image), json!({"type": "image_url", "media_type": "image/png", "bytes": 4}));
         let document = json!({"type": "document_url", "document_url": "data:application/pdf;base64,AAAA", "document_name": "a"});
         assert_eq!(
             part(document),
@@ -163,26 +149,16 @@ mod tests {
 
     #[test]
     fn web_links_stay() {
-        for image in [
-            json!({"url": "https://a.b/c.png"}),
-            json!("https://a.b/c.png"),
-        ] {
+        for image in [json!({"url": "https://a.b/c.png"}), json!("https://a.b/c.png")] {
             let reference = part(json!({"type": "image_url", "image_url": image}));
-            assert_eq!(
-                reference,
-                json!({"type": "image_url", "url": "https://a.b/c.png"})
-            );
+            assert_eq!(reference, json!({"type": "image_url", "url": "https://a.b/c.png"}));
         }
     }
 
     #[test]
     fn audio_and_files_become_references() {
-        let audio =
-            json!({"type": "input_audio", "input_audio": {"data": "AAAAAAA=", "format": "mp3"}});
-        assert_eq!(
-            part(audio),
-            json!({"type": "input_audio", "media_type": "audio/mpeg", "bytes": 5})
-        );
+        let audio = json!({"type": "input_audio", "input_audio": {"data": "AAAAAAA=", "format": "mp3"}});
+        assert_eq!(part(audio), json!({"type": "input_audio", "media_type": "audio/mpeg", "bytes": 5}));
         let file = json!({"type": "file", "file": {"file_data": "data:text/plain;base64,AAAA", "filename": "a.txt"}});
         assert_eq!(
             part(file),
@@ -194,8 +170,7 @@ mod tests {
 
     #[test]
     fn blobs_of_unknown_parts_are_found() {
-        let source =
-            json!({"type": "image", "source": {"type": "base64", "data": "A".repeat(1000)}});
+        let source = json!({"type": "image", "source": {"type": "base64", "data": "A".repeat(1000)}});
         assert_eq!(
             part(source),
             json!({"type": "image", "source": {"type": "base64", "data": {"bytes": 750}}})
@@ -204,12 +179,7 @@ mod tests {
 
     #[test]
     fn text_that_begins_like_a_data_url_stays() {
-        for text in [
-            "data: a, b",
-            "data:,x",
-            "data:image/png",
-            "data: image/png and so on, b",
-        ] {
+        for text in ["data: a, b", "data:,x", "data:image/png", "data: image/png and so on, b"] {
             assert_eq!(reduce(Value::from(text)), Value::from(text));
         }
     }

@@ -67,7 +67,5 @@ fn is_foreign(path: &str) -> bool {
 
 fn is_chat(request: &Value) -> bool {
     let first = request.get("messages").and_then(|messages| messages.get(0));
-    first
-        .and_then(|message| message.get("role"))
-        .is_some_and(Value::is_string)
+    first.and_then(|message| message.get("role")).is_some_and(Value::is_string)
 }

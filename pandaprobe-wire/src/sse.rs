@@ -143,9 +143,7 @@ impl Framer {
     }
 
     fn skip_event(&mut self) {
-        self.skipping = Some(Skip {
-            line_is_empty: false,
-        });
+        self.skipping = Some(Skip { line_is_empty: false });
         self.skipped += 1;
         self.past_first_line = true;
         self.line = Vec::new();
@@ -199,10 +197,7 @@ impl Framer {
 
     fn dispatch(&mut self, on_event: &mut impl FnMut(Event<'_>)) {
         if let Some(mut data) = self.data.take() {
-            on_event(Event {
-                name: String::from_utf8_lossy(&self.name),
-                data: &data,
-            });
+            on_event(Event { name: String::from_utf8_lossy(&self.name), data: &data });
             recycle(&mut data);
             self.spare = data;
         }

@@ -20,47 +20,26 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(decoder: Box<dyn Decoder>) -> Self {
-        Self {
-            framer: Framer::new(),
-            decoder,
-            head: Vec::new(),
-            done: false,
-            notes: Notes::default(),
-        }
+        Self { framer: Framer::new(), decoder, head: Vec::new(), done: false, notes: Notes::default() }
     }
 
     /// Takes the next bytes. Says whether they completed an event with output of the model.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
         let head = bytes.len().min(HEAD - self.head.len());
         self.head.extend_from_slice(&bytes[..head]);
-        let Self {
-            framer,
-            decoder,
-            done,
-            notes,
-            ..
-        } = self;
+        let Self { framer, decoder, done, notes, .. } = self;
         let mut token = false;
-        framer.push(bytes, |event| {
-            token |= read(&event, &mut **decoder, done, notes)
-        });
+        framer.push(bytes, |event| token |= read(&event, &mut **decoder, done, notes));
         token
     }
 
     pub(crate) fn end(&mut self) {
-        let Self {
-            framer,
-            decoder,
-            done,
-            notes,
-            ..
-        } = self;
+        let Self { framer, decoder, done, notes, .. } = self;
         framer.end(|event| {
             read(&event, &mut **decoder, done, notes);
         });
         if !self.is_terminal() {
-            self.notes
-                .add("the stream ended before the answer was complete");
+            self.notes.add("the stream ended before the answer was complete");
         }
     }
 
@@ -76,24 +55,15 @@ impl Stream {
     pub(crate) fn answer(&self, failed: Option<u16>, notes: &mut Notes) -> Answer {
         notes.extend(&self.notes);
         if self.framer.skipped() > 0 {
-            notes.add(format!(
-                "{} events were too long to be read",
-                self.framer.skipped()
-            ));
+            notes.add(format!("{} events were too long to be read", self.framer.skipped()));
         }
         if self.decoder.is_full() {
             notes.add("the answer is too long: the rest of its text was left out");
         }
         let mut answer = self.decoder.answer();
         if let Some(status) = failed {
-            let error = answer
-                .error
-                .take()
-                .unwrap_or_else(|| error::of_answer(status, &self.head));
-            answer.error = Some(crate::WireError {
-                status: Some(status),
-                ..error
-            });
+            let error = answer.error.take().unwrap_or_else(|| error::of_answer(status, &self.head));
+            answer.error = Some(crate::WireError { status: Some(status), ..error });
         }
         answer
     }

@@ -25,11 +25,7 @@ impl Whole {
             Operation::Unknown => MAX_UNKNOWN_BODY,
             _ => MAX_BODY,
         };
-        Self {
-            bytes: Vec::new(),
-            total: 0,
-            limit,
-        }
+        Self { bytes: Vec::new(), total: 0, limit }
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
@@ -55,13 +51,7 @@ impl Whole {
         notes: &mut Notes,
     ) -> (Answer, bool) {
         let (mut answer, complete) = match decoder {
-            None => (
-                Answer {
-                    body: self.generic(notes),
-                    ..Answer::default()
-                },
-                true,
-            ),
+            None => (Answer { body: self.generic(notes), ..Answer::default() }, true),
             Some(_) if failed.is_some() => (Answer::default(), true),
             Some(decoder) => self.decode(decoder, notes),
         };
@@ -79,10 +69,7 @@ impl Whole {
 
     fn decode(&self, mut decoder: Box<dyn Decoder>, notes: &mut Notes) -> (Answer, bool) {
         if self.is_cut() {
-            notes.add(format!(
-                "answer of {} bytes is too long to be decoded",
-                self.total
-            ));
+            notes.add(format!("answer of {} bytes is too long to be decoded", self.total));
             return (Answer::default(), true);
         }
         match lenient::parse(&self.bytes, notes) {
@@ -120,9 +107,9 @@ pub(crate) fn text_or_size(bytes: &[u8], total: u64) -> Option<Value> {
     match std::str::from_utf8(bytes) {
         Ok("") => None,
         Ok(text) => Some(Value::from(text)),
-        Err(error) if is_cut(&error) => Some(Value::from(String::from_utf8_lossy(
-            &bytes[..error.valid_up_to()],
-        ))),
+        Err(error) if is_cut(&error) => {
+            Some(Value::from(String::from_utf8_lossy(&bytes[..error.valid_up_to()])))
+        }
         Err(_) => Some(json!({"type": "binary", "bytes": total})),
     }
 }

@@ -17,10 +17,7 @@ fn every_field_of_an_answer_is_read() {
             "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
             "completion_tokens_details": {"reasoning_tokens": 5, "accepted_prediction_tokens": 3, "audio_tokens": 0}},
     }));
-    assert_eq!(
-        record.output,
-        [json!({"role": "assistant", "content": "Hello"})]
-    );
+    assert_eq!(record.output, [json!({"role": "assistant", "content": "Hello"})]);
     assert_eq!(record.reasoning.as_deref(), Some("hm"));
     assert_eq!(record.model_responded.as_deref(), Some("m-2024"));
     assert_eq!(record.response_id.as_deref(), Some("r-1"));
@@ -35,45 +32,24 @@ fn every_field_of_an_answer_is_read() {
         details: [("accepted_prediction_tokens".to_owned(), 3)].into(),
     };
     assert_eq!(record.usage, Some(usage));
-    assert!(
-        record.terminal && !record.streaming && record.notes.is_empty() && record.error.is_none()
-    );
+    assert!(record.terminal && !record.streaming && record.notes.is_empty() && record.error.is_none());
 }
 
 #[test]
 fn usage_numbers_are_taken_only_where_they_are_counts() {
     let usage = |usage: Value| blocking(&json!({"choices": [], "usage": usage})).usage;
-    let read =
-        usage(json!({"prompt_tokens": 12.0, "completion_tokens": -1, "total_tokens": 0})).unwrap();
-    assert_eq!(
-        (
-            read.prompt_tokens,
-            read.completion_tokens,
-            read.total_tokens
-        ),
-        (Some(12), None, None)
-    );
-    let read =
-        usage(json!({"prompt_tokens": 5_000_000_000_u64, "completion_tokens": 1.5})).unwrap();
-    assert_eq!(
-        (read.prompt_tokens, read.completion_tokens),
-        (Some(5_000_000_000), None)
-    );
+    let read = usage(json!({"prompt_tokens": 12.0, "completion_tokens": -1, "total_tokens": 0})).unwrap();
+    assert_eq!((read.prompt_tokens, read.completion_tokens, read.total_tokens), (Some(12), None, None));
+    let read = usage(json!({"prompt_tokens": 5_000_000_000_u64, "completion_tokens": 1.5})).unwrap();
+    assert_eq!((read.prompt_tokens, read.completion_tokens), (Some(5_000_000_000), None));
     assert_eq!(usage(json!({"total_tokens": 3})), None);
-    assert_eq!(
-        usage(json!({"prompt_tokens": "12", "completion_tokens": {}})),
-        None
-    );
+    assert_eq!(usage(json!({"prompt_tokens": "12", "completion_tokens": {}})), None);
     assert_eq!(usage(Value::Null), None);
 }
 
 #[test]
 fn cached_tokens_are_found_under_their_several_names() {
-    for name in [
-        "prompt_cache_hit_tokens",
-        "cache_read_input_tokens",
-        "num_cached_tokens",
-    ] {
+    for name in ["prompt_cache_hit_tokens", "cache_read_input_tokens", "num_cached_tokens"] {
         let mut usage = json!({"prompt_tokens": 9, "completion_tokens": 1});
         usage[name] = json!(6);
         let record = blocking(&json!({"choices": [], "usage": usage}));
@@ -83,48 +59,31 @@ fn cached_tokens_are_found_under_their_several_names() {
 
 #[test]
 fn tool_calls_keep_their_arguments_verbatim() {
-    let record = blocking(&answer(
-        json!({"role": "assistant", "content": null, "tool_calls": [
+    let record = blocking(&answer(json!({"role": "assistant", "content": null, "tool_calls": [
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\" :1}"}},
-        {"id": "a", "type": "function", "function": {"name": "g", "arguments": {"y": 2}}}]}),
-    ));
+        {"id": "a", "type": "function", "function": {"name": "g", "arguments": {"y": 2}}}]})));
     let expected = json!([
         {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\" :1}"}},
         {"id": "a", "type": "function", "function": {"name": "g", "arguments": "{\"y\":2}"}}]);
-    assert_eq!(
-        record.output,
-        [json!({"role": "assistant", "content": null, "tool_calls": expected})]
-    );
+    assert_eq!(record.output, [json!({"role": "assistant", "content": null, "tool_calls": expected})]);
 }
 
 #[test]
 fn choices_come_in_the_order_of_their_index() {
-    let choice = |index: u64, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": text});
+    let choice =
+        |index: u64, text: &str| json!({"index": index, "message": {"content": text}, "finish_reason": text});
     let record = blocking(&json!({"choices": [choice(1, "b"), choice(0, "a")]}));
-    let texts: Vec<&Value> = record
-        .output
-        .iter()
-        .map(|message| &message["content"])
-        .collect();
+    let texts: Vec<&Value> = record.output.iter().map(|message| &message["content"]).collect();
     assert_eq!(texts, ["a", "b"]);
-    assert_eq!(
-        (record.choices, record.finish_reason.as_deref()),
-        (2, Some("a"))
-    );
+    assert_eq!((record.choices, record.finish_reason.as_deref()), (2, Some("a")));
 }
 
 #[test]
 fn a_refusal_is_the_text_where_there_is_no_other() {
     let record = blocking(&answer(json!({"content": null, "refusal": "no"})));
-    assert_eq!(
-        (&record.output[0]["content"], record.refusal.as_deref()),
-        (&json!("no"), Some("no"))
-    );
+    assert_eq!((&record.output[0]["content"], record.refusal.as_deref()), (&json!("no"), Some("no")));
     let record = blocking(&answer(json!({"content": "well", "refusal": "no"})));
-    assert_eq!(
-        (&record.output[0]["content"], record.refusal.as_deref()),
-        (&json!("well"), Some("no"))
-    );
+    assert_eq!((&record.output[0]["content"], record.refusal.as_deref()), (&json!("well"), Some("no")));
 }
 
 #[test]
@@ -134,10 +93,7 @@ fn content_that_is_missing_or_empty_stays_so() {
         (json!({"content": null}), Value::Null),
         (json!({"content": ""}), json!("")),
     ] {
-        assert_eq!(
-            blocking(&answer(message)).output,
-            [json!({"role": "assistant", "content": content})]
-        );
+        assert_eq!(blocking(&answer(message)).output, [json!({"role": "assistant", "content": content})]);
     }
     assert!(blocking(&json!({"choices": []})).output.is_empty());
 }
@@ -161,16 +117,12 @@ fn audio_and_images_become_references() {
     let record = blocking(&answer(
         json!({"content": null, "audio": {"id": "a", "data": "AAAAAAAA", "transcript": "hi"}}),
     ));
-    let expected =
-        json!([{"type": "text", "text": "hi"}, {"type": "audio", "bytes": 6, "id": "a"}]);
+    let expected = json!([{"type": "text", "text": "hi"}, {"type": "audio", "bytes": 6, "id": "a"}]);
     assert_eq!(record.output[0]["content"], expected);
     let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
     let record = blocking(&answer(json!({"content": "here", "images": [image]})));
     let reference = json!({"type": "image_url", "media_type": "image/png", "bytes": 3});
-    assert_eq!(
-        record.output[0]["content"],
-        json!([{"type": "text", "text": "here"}, reference])
-    );
+    assert_eq!(record.output[0]["content"], json!([{"type": "text", "text": "here"}, reference]));
 }
 
 #[test]
@@ -182,11 +134,7 @@ fn reasoning_has_several_names_and_counts_once() {
         json!({"reasoning": "why", "reasoning_details": details}),
         json!({"reasoning": null, "reasoning_details": [{"summary": "why"}]}),
     ] {
-        assert_eq!(
-            blocking(&answer(message.clone())).reasoning.as_deref(),
-            Some("why"),
-            "{message}"
-        );
+        assert_eq!(blocking(&answer(message.clone())).reasoning.as_deref(), Some("why"), "{message}");
     }
 }
 
@@ -197,10 +145,7 @@ fn an_event_stream_under_a_json_header_is_read_as_one() {
         let whole = record(&request(false), 200, content_type, &body);
         let record = exchange(&request(false), 200, content_type, body.chunks(1)).record();
         assert_eq!(record, whole);
-        assert_eq!(
-            record.output,
-            [json!({"role": "assistant", "content": "hi"})]
-        );
+        assert_eq!(record.output, [json!({"role": "assistant", "content": "hi"})]);
         assert!(record.streaming && record.terminal);
     }
 }
@@ -228,38 +173,23 @@ fn a_truncated_answer_is_noted_and_no_error() {
     let body = answer(json!({"content": "hello"})).to_string();
     for end in 1..body.len() {
         let record = record(&request(false), 200, JSON, &body.as_bytes()[..end]);
-        assert!(
-            record.notes[0].starts_with("answer is not JSON: "),
-            "{:?}",
-            record.notes
-        );
+        assert!(record.notes[0].starts_with("answer is not JSON: "), "{:?}", record.notes);
         assert!(record.error.is_none() && record.output.is_empty() && !record.terminal);
     }
-    assert_eq!(
-        record(&request(false), 200, JSON, b"").notes,
-        ["answer is empty"]
-    );
+    assert_eq!(record(&request(false), 200, JSON, b"").notes, ["answer is empty"]);
 }
 
 #[test]
 fn malformed_json_is_noted() {
     let record = record(&request(false), 200, JSON, b"{\"choices\": [}]");
-    assert!(
-        record.notes[0].starts_with("answer is not JSON: "),
-        "{:?}",
-        record.notes
-    );
+    assert!(record.notes[0].starts_with("answer is not JSON: "), "{:?}", record.notes);
     assert!(record.output.is_empty() && !record.terminal);
 }
 
 #[test]
 fn lone_surrogates_cost_no_more_than_themselves() {
-    let record = record(
-        &request(false),
-        200,
-        JSON,
-        br#"{"choices":[{"message":{"content":"a\ud800b\u0000"}}]}"#,
-    );
+    let record =
+        record(&request(false), 200, JSON, br#"{"choices":[{"message":{"content":"a\ud800b\u0000"}}]}"#);
     assert_eq!(record.output[0]["content"], "a\u{fffd}b\0");
     assert_eq!(record.notes, ["lone surrogates replaced"]);
 }

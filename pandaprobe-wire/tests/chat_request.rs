@@ -80,10 +80,7 @@ fn tool_calls_take_one_shape() {
     ]);
     assert_eq!(read[0]["tool_calls"], expected);
     let old = json!([{"type": "function", "function": {"name": "old", "arguments": "{}"}}]);
-    assert_eq!(
-        read[1],
-        json!({"role": "assistant", "content": null, "tool_calls": old})
-    );
+    assert_eq!(read[1], json!({"role": "assistant", "content": null, "tool_calls": old}));
 }
 
 #[test]
@@ -93,7 +90,8 @@ fn only_known_parameters_are_recorded() {
         "user": "u", "metadata": {}, "stream_options": {"include_usage": true}, "stream": true,
     });
     let record = record(body.to_string().as_bytes(), 200, JSON, b"{}");
-    let expected = json!({"temperature": 0.5, "stop": ["a"], "n": 2, "stream_options": {"include_usage": true}});
+    let expected =
+        json!({"temperature": 0.5, "stop": ["a"], "n": 2, "stream_options": {"include_usage": true}});
     assert_eq!(json!(record.parameters), expected);
     assert_eq!(record.model_requested.as_deref(), Some("m"));
     assert!(record.streaming);
@@ -115,10 +113,7 @@ fn chat_is_detected_by_path_then_by_shape() {
         assert_eq!(operation(path, chat), Operation::Unknown, "{path}");
     }
     assert_eq!(operation("/v1/files", b"{}"), Operation::Unknown);
-    assert_eq!(
-        Operation::detect("/v1/completions?x=/chat/completions"),
-        Operation::Unknown
-    );
+    assert_eq!(Operation::detect("/v1/completions?x=/chat/completions"), Operation::Unknown);
 }
 
 #[test]
@@ -128,22 +123,13 @@ fn a_pinned_operation_needs_no_path() {
     exchange.push(br#"{"choices":[{"text":" a time","index":0,"finish_reason":"length"}]}"#);
     exchange.end();
     let record = exchange.record();
-    assert_eq!(
-        record.input,
-        [json!({"role": "user", "content": "once upon"})]
-    );
-    assert_eq!(
-        record.output,
-        [json!({"role": "assistant", "content": " a time"})]
-    );
+    assert_eq!(record.input, [json!({"role": "user", "content": "once upon"})]);
+    assert_eq!(record.output, [json!({"role": "assistant", "content": " a time"})]);
 }
 
 #[test]
 fn a_request_that_is_not_json_is_kept_as_text() {
     let record = record(b"not json", 200, JSON, b"{}");
-    assert_eq!(
-        (record.operation, record.input),
-        (Operation::Chat, vec![json!("not json")])
-    );
+    assert_eq!((record.operation, record.input), (Operation::Chat, vec![json!("not json")]));
     assert_eq!(record.notes, ["request is not JSON"]);
 }

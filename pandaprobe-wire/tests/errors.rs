@@ -7,9 +7,7 @@ use pandaprobe_wire::{Exchange, MAX_UNKNOWN_BODY, Operation, WireError};
 use serde_json::json;
 
 fn failed(status: u16, body: &str) -> WireError {
-    record(&request(false), status, JSON, body.as_bytes())
-        .error
-        .unwrap_or_default()
+    record(&request(false), status, JSON, body.as_bytes()).error.unwrap_or_default()
 }
 
 #[test]
@@ -18,15 +16,9 @@ fn a_json_error_answers_a_stream_request() {
     for content_type in [JSON, SSE, None] {
         let record = record(&request(true), 429, content_type, body);
         let error = record.error.unwrap();
-        assert_eq!(
-            error.to_string(),
-            "429: limit reached (type: requests, code: rate_limit_exceeded)"
-        );
+        assert_eq!(error.to_string(), "429: limit reached (type: requests, code: rate_limit_exceeded)");
         assert!(record.streaming && record.terminal && record.output.is_empty());
-        assert_eq!(
-            (record.status, record.choices, record.notes.len()),
-            (Some(429), 0, 0)
-        );
+        assert_eq!((record.status, record.choices, record.notes.len()), (Some(429), 0, 0));
         assert_eq!(record.input.len(), 1);
     }
 }
@@ -43,14 +35,8 @@ fn the_usual_envelopes_are_known() {
     ] {
         assert_eq!(failed(400, body).message, "no", "{body}");
     }
-    assert_eq!(
-        failed(400, r#"{"error":{"message":"no","code":7}}"#).to_string(),
-        "400: no (code: 7)"
-    );
-    assert_eq!(
-        failed(422, r#"{"detail":[{"msg":"bad"}]}"#).message,
-        r#"{"detail":[{"msg":"bad"}]}"#
-    );
+    assert_eq!(failed(400, r#"{"error":{"message":"no","code":7}}"#).to_string(), "400: no (code: 7)");
+    assert_eq!(failed(422, r#"{"detail":[{"msg":"bad"}]}"#).message, r#"{"detail":[{"msg":"bad"}]}"#);
     assert_eq!(failed(503, "").to_string(), "HTTP 503");
 }
 
@@ -59,10 +45,7 @@ fn an_html_page_is_its_own_message() {
     let page = format!("<html><h1>502 Bad Gateway</h1>{}</html>", "ż".repeat(9000));
     let record = record(&request(true), 502, Some("text/html"), page.as_bytes());
     let error = record.error.unwrap();
-    assert!(
-        error.message.starts_with("<html><h1>502 Bad Gateway</h1>"),
-        "{error}"
-    );
+    assert!(error.message.starts_with("<html><h1>502 Bad Gateway</h1>"), "{error}");
     assert_eq!(error.message.chars().count(), 500);
     assert_eq!(error.status, Some(502));
 }
@@ -72,9 +55,7 @@ fn an_error_sent_as_an_event_stream_is_read() {
     let body = b"event: error\ndata: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
     let error = record(&request(true), 529, SSE, body).error.unwrap();
     assert_eq!(error.to_string(), "529: overloaded (type: server_error)");
-    let error = record(&request(true), 500, SSE, b"data: oops\n\n")
-        .error
-        .unwrap();
+    let error = record(&request(true), 500, SSE, b"data: oops\n\n").error.unwrap();
     assert_eq!(error.message, "data: oops");
 }
 
@@ -90,28 +71,19 @@ fn an_error_within_a_stream_keeps_what_came_before() {
 
 #[test]
 fn an_error_event_needs_no_envelope() {
-    for (data, message) in [
-        ("{\"message\":\"slow down\"}", "slow down"),
-        ("slow down", "slow down"),
-        ("{\"a\":1}", "{\"a\":1}"),
-    ] {
+    for (data, message) in
+        [("{\"message\":\"slow down\"}", "slow down"), ("slow down", "slow down"), ("{\"a\":1}", "{\"a\":1}")]
+    {
         let body = format!("event: error\ndata: {data}\n\n");
-        let error = record(&request(true), 200, SSE, body.as_bytes())
-            .error
-            .unwrap();
+        let error = record(&request(true), 200, SSE, body.as_bytes()).error.unwrap();
         assert_eq!((error.message.as_str(), error.status), (message, None));
     }
 }
 
 #[test]
 fn an_error_within_a_good_answer_is_read() {
-    let error = blocking(&json!({"error": {"message": "nope", "code": 400}}))
-        .error
-        .unwrap();
-    assert_eq!(
-        (error.message.as_str(), error.code.as_deref(), error.status),
-        ("nope", Some("400"), None)
-    );
+    let error = blocking(&json!({"error": {"message": "nope", "code": 400}})).error.unwrap();
+    assert_eq!((error.message.as_str(), error.code.as_deref(), error.status), ("nope", Some("400"), None));
     let choice = json!({"index": 0, "message": {"content": "a"}, "error": {"message": "cut"}, "finish_reason": "error"});
     let record = blocking(&json!({"choices": [choice]}));
     assert_eq!(record.error.unwrap().message, "cut");
@@ -121,11 +93,7 @@ fn an_error_within_a_good_answer_is_read() {
 #[test]
 fn an_empty_error_field_is_no_error() {
     for empty in [json!(null), json!(""), json!(false), json!({})] {
-        assert_eq!(
-            blocking(&json!({"choices": [], "error": empty})).error,
-            None,
-            "{empty}"
-        );
+        assert_eq!(blocking(&json!({"choices": [], "error": empty})).error, None, "{empty}");
     }
 }
 
@@ -137,10 +105,7 @@ fn an_unknown_endpoint_keeps_request_and_answer() {
     exchange.push(b":1}]}");
     exchange.end();
     let record = exchange.record();
-    assert_eq!(
-        (record.operation, record.terminal),
-        (Operation::Unknown, true)
-    );
+    assert_eq!((record.operation, record.terminal), (Operation::Unknown, true));
     assert_eq!(record.input, [json!({"model": "r", "query": "q"})]);
     assert_eq!(record.body, Some(json!({"results": [{"index": 1}]})));
     assert_eq!(record.model_requested.as_deref(), Some("r"));
@@ -157,20 +122,11 @@ fn an_unknown_answer_is_text_or_size_and_capped() {
         exchange.record()
     };
     assert_eq!(body(b"WEBVTT").body, Some(json!("WEBVTT")));
-    assert_eq!(
-        body(b"\xFF\xFB\x90\x00mp3").body,
-        Some(json!({"type": "binary", "bytes": 7}))
-    );
+    assert_eq!(body(b"\xFF\xFB\x90\x00mp3").body, Some(json!({"type": "binary", "bytes": 7})));
     assert_eq!(body(b"").body, None);
     let long = body(&vec![b'a'; MAX_UNKNOWN_BODY + 5]);
-    assert_eq!(
-        long.body.and_then(|body| body.as_str().map(str::len)),
-        Some(MAX_UNKNOWN_BODY)
-    );
-    assert_eq!(
-        long.notes,
-        [format!("answer of {} bytes was cut", MAX_UNKNOWN_BODY + 5)]
-    );
+    assert_eq!(long.body.and_then(|body| body.as_str().map(str::len)), Some(MAX_UNKNOWN_BODY));
+    assert_eq!(long.notes, [format!("answer of {} bytes was cut", MAX_UNKNOWN_BODY + 5)]);
 }
 
 #[test]

@@ -5,15 +5,10 @@ use proptest::prelude::*;
 
 type Events = Vec<(String, Vec<u8>)>;
 
-fn events_with<'a>(
-    mut framer: Framer,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Events, u64) {
+fn events_with<'a>(mut framer: Framer, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Events, u64) {
     let mut events = Events::new();
     for piece in pieces {
-        framer.push(piece, |event| {
-            events.push((event.name.to_string(), event.data.to_vec()))
-        });
+        framer.push(piece, |event| events.push((event.name.to_string(), event.data.to_vec())));
     }
     framer.end(|event| events.push((event.name.to_string(), event.data.to_vec())));
     (events, framer.skipped())
@@ -22,22 +17,12 @@ fn events_with<'a>(
 fn events(stream: &[u8]) -> Vec<(String, String)> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let whole = events_with(Framer::new(), [stream]).0;
-    assert_eq!(
-        events_with(Framer::new(), stream.chunks(1)).0,
-        whole,
-        "byte at a time"
-    );
-    whole
-        .into_iter()
-        .map(|(name, data)| (name, text(data)))
-        .collect()
+    assert_eq!(events_with(Framer::new(), stream.chunks(1)).0, whole, "byte at a time");
+    whole.into_iter().map(|(name, data)| (name, text(data))).collect()
 }
 
 fn datas(stream: &str) -> Vec<String> {
-    events(stream.as_bytes())
-        .into_iter()
-        .map(|(_, data)| data)
-        .collect()
+    events(stream.as_bytes()).into_iter().map(|(_, data)| data).collect()
 }
 
 #[test]
@@ -50,48 +35,32 @@ fn lines_end_with_cr_lf_or_both() {
 
 #[test]
 fn mixed_line_ends_are_not_confused() {
-    assert_eq!(
-        datas("data: a\r\n\ndata: b\n\r\ndata: c\r\r\ndata: d\n\n"),
-        ["a", "b", "c", "d"]
-    );
+    assert_eq!(datas("data: a\r\n\ndata: b\n\r\ndata: c\r\r\ndata: d\n\n"), ["a", "b", "c", "d"]);
 }
 
 #[test]
 fn a_crlf_cut_in_two_is_one_line_end() {
     let pieces: [&[u8]; 4] = [b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n"];
-    assert_eq!(
-        events_with(Framer::new(), pieces).0,
-        [(String::new(), b"a\nb".to_vec())]
-    );
+    assert_eq!(events_with(Framer::new(), pieces).0, [(String::new(), b"a\nb".to_vec())]);
 }
 
 #[test]
 fn fields_names_and_comments() {
-    let stream =
-        ": hello\nevent: ping\ndata\nid: 1\nretry: 5\nother: x\n\ndata:no space\ndata:  two\n\n";
+    let stream = ": hello\nevent: ping\ndata\nid: 1\nretry: 5\nother: x\n\ndata:no space\ndata:  two\n\n";
     assert_eq!(
         events(stream.as_bytes()),
-        [
-            ("ping".into(), String::new()),
-            (String::new(), "no space\n two".into())
-        ]
+        [("ping".into(), String::new()), (String::new(), "no space\n two".into())]
     );
 }
 
 #[test]
 fn an_event_without_data_is_none_and_its_name_is_forgotten() {
-    assert_eq!(
-        events(b"event: a\n\ndata: x\n\n"),
-        [(String::new(), "x".into())]
-    );
+    assert_eq!(events(b"event: a\n\ndata: x\n\n"), [(String::new(), "x".into())]);
 }
 
 #[test]
 fn a_byte_order_mark_counts_at_the_start_alone() {
-    assert_eq!(
-        datas("\u{feff}data: a\n\n\u{feff}data: b\n\ndata: c\n\n"),
-        ["a", "c"]
-    );
+    assert_eq!(datas("\u{feff}data: a\n\n\u{feff}data: b\n\ndata: c\n\n"), ["a", "c"]);
 }
 
 #[test]
@@ -111,9 +80,7 @@ fn a_framer_is_ready_for_another_stream_after_the_end() {
     let mut framer = Framer::new();
     let mut seen = vec![];
     for stream in ["data: a\r", "\n\u{feff}data: no\n\n", "\u{feff}data: b\n\n"] {
-        framer.push(stream.as_bytes(), |event| {
-            seen.push(event.text().into_owned())
-        });
+        framer.push(stream.as_bytes(), |event| seen.push(event.text().into_owned()));
         framer.end(|event| seen.push(event.text().into_owned()));
     }
     assert_eq!(seen, ["a", "b"]);
@@ -135,10 +102,7 @@ fn an_event_that_is_too_long_is_skipped_and_the_next_is_read() {
 fn a_long_event_does_not_stay_in_memory() {
     let mut framer = Framer::new();
     let mut length = 0;
-    framer.push(
-        format!("data: {}\n\n", "x".repeat(4 << 20)).as_bytes(),
-        |event| length = event.data.len(),
-    );
+    framer.push(format!("data: {}\n\n", "x".repeat(4 << 20)).as_bytes(), |event| length = event.data.len());
     assert_eq!(length, 4 << 20);
     assert!(framer.held_bytes() < 1 << 20, "{}", framer.held_bytes());
 }

@@ -99,10 +99,8 @@ fn chat_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(7, 64, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((key.clone(), inner), 0..5).prop_map(|fields| fields
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect()),
+            prop::collection::vec((key.clone(), inner), 0..5)
+                .prop_map(|fields| fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         ]
     })
 }
@@ -180,10 +178,7 @@ fn a_large_blocking_answer_takes_linear_time() {
     assert_linear(|size| {
         let body = answer(json!({"content": "x".repeat(size)})).to_string();
         let record = exchange(&request(false), 200, JSON, body.as_bytes().chunks(8 << 10)).record();
-        assert_eq!(
-            record.output[0]["content"].as_str().map(str::len),
-            Some(size)
-        );
+        assert_eq!(record.output[0]["content"].as_str().map(str::len), Some(size));
     });
 }
 
@@ -192,10 +187,7 @@ fn one_line_in_many_pieces_takes_linear_time() {
     assert_linear(|size| {
         let body = stream(&[delta(0, json!({"content": "x".repeat(size / 3)}))]);
         let record = exchange(&request(true), 200, SSE, body.chunks(size >> 14)).record();
-        assert_eq!(
-            record.output[0]["content"].as_str().map(str::len),
-            Some(size / 3)
-        );
+        assert_eq!(record.output[0]["content"].as_str().map(str::len), Some(size / 3));
     });
 }
 
@@ -205,10 +197,7 @@ fn a_stream_of_many_events_takes_linear_time() {
         let event = format!("data: {}\n\n", delta(0, json!({"content": "x"})));
         let body = event.repeat(size / event.len());
         let record = exchange(&request(true), 200, SSE, body.as_bytes().chunks(1000)).record();
-        assert_eq!(
-            record.output[0]["content"].as_str().map(str::len),
-            Some(size / event.len())
-        );
+        assert_eq!(record.output[0]["content"].as_str().map(str::len), Some(size / event.len()));
     });
 }
 

@@ -66,8 +66,7 @@ impl Contract {
         let mut components = document["components"].take();
         close_objects(&mut components);
         let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        let spans =
-            json!({"type": "array", "minItems": 1, "maxItems": 500, "items": named("SpanCreate")});
+        let spans = json!({"type": "array", "minItems": 1, "maxItems": 500, "items": named("SpanCreate")});
         Some(Self {
             trace_create: compile(named("TraceCreate"), &components),
             spans_create: compile(spans, &components),
@@ -88,11 +87,7 @@ fn check(validator: fn(&Contract) -> &Validator, body: &Value) -> Result<(), Str
         .iter_errors(body)
         .map(|error| format!("{}: {error}", error.instance_path()))
         .collect();
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        Err(findings.join("\n"))
-    }
+    if findings.is_empty() { Ok(()) } else { Err(findings.join("\n")) }
 }
 
 fn compile(mut schema: Value, components: &Value) -> Validator {
@@ -109,9 +104,7 @@ fn close_objects(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             if lists_properties(object) {
-                object
-                    .entry("additionalProperties")
-                    .or_insert(Value::Bool(false));
+                object.entry("additionalProperties").or_insert(Value::Bool(false));
             }
             object.values_mut().for_each(close_objects);
         }

@@ -36,9 +36,8 @@ pub fn load(number: u32) -> Option<Golden> {
     let prefix = format!("{number:02}_");
     let entries = fs::read_dir(directory()?).ok()?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let name = names
-        .filter(|name| name.starts_with(&prefix) && name.ends_with(".json"))
-        .min_by_key(String::len)?;
+    let name =
+        names.filter(|name| name.starts_with(&prefix) && name.ends_with(".json")).min_by_key(String::len)?;
     load_named(name.trim_end_matches(".json"))
 }
 

@@ -2,11 +2,7 @@
 //!
 //! Nothing here reaches beyond loopback, and nothing is mocked below HTTP: clients under test open real connections,
 //! which [`backend::Backend`] and [`provider::Provider`] record and, when scripted to, break.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "test support fails the test that uses it"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "test support fails the test that uses it")]
 
 pub mod backend;
 pub mod contract;

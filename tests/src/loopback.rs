@@ -40,24 +40,15 @@ impl Server {
         H: Fn(Peer, Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send,
     {
-        let listener =
-            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
-        listener
-            .set_nonblocking(true)
-            .expect("a listener that does not block");
-        let address = listener
-            .local_addr()
-            .expect("a bound listener has an address");
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
+        listener.set_nonblocking(true).expect("a listener that does not block");
+        let address = listener.local_addr().expect("a bound listener has an address");
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("loopback".to_owned())
             .spawn(move || run(listener, handler, stopped))
             .expect("a thread for the server");
-        Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -152,9 +143,7 @@ where
             let handler = handler.clone();
             async move { handler(peer, request).await }
         };
-        let service = Router::new()
-            .fallback(respond)
-            .into_make_service_with_connect_info::<Peer>();
+        let service = Router::new().fallback(respond).into_make_service_with_connect_info::<Peer>();
         tokio::select! {
             _ = axum::serve(Observed(listener), service) => {}
             _ = stopped => {}
@@ -183,10 +172,7 @@ impl Listener for Observed {
 
 impl Connected<IncomingStream<'_, Observed>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Observed>) -> Self {
-        Self {
-            port: stream.remote_addr().port(),
-            connection: Arc::clone(&stream.io().connection),
-        }
+        Self { port: stream.remote_addr().port(), connection: Arc::clone(&stream.io().connection) }
     }
 }
 
@@ -219,11 +205,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if matches!(self.connection.state().ending, Ending::Reset) {
             return Poll::Ready(Err(self.refuse()));
         }
@@ -238,10 +220,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.inner).poll_flush(cx);
-        let answered = matches!(
-            self.connection.state().ending,
-            Ending::Announced { written: true }
-        );
+        let answered = matches!(self.connection.state().ending, Ending::Announced { written: true });
         if poll.is_ready() && answered {
             self.connection.set(Ending::Closed);
         }
@@ -268,16 +247,10 @@ impl Stream {
 }
 
 /// An answer with a body known in advance.
-pub(crate) fn respond(
-    status: u16,
-    headers: &[(String, String)],
-    body: impl Into<Body>,
-) -> Response {
+pub(crate) fn respond(status: u16, headers: &[(String, String)], body: impl Into<Body>) -> Response {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    response
-        .body(body.into())
-        .expect("a valid status and valid headers")
+    response.body(body.into()).expect("a valid status and valid headers")
 }

@@ -17,11 +17,6 @@ pub(crate) fn until(timeout: Duration, mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// [`until`] off the caller's runtime, so that it also counts real time where the runtime's clock is paused.
-pub(crate) async fn until_async(
-    timeout: Duration,
-    done: impl FnMut() -> bool + Send + 'static,
-) -> bool {
-    tokio::task::spawn_blocking(move || until(timeout, done))
-        .await
-        .expect("the condition does not panic")
+pub(crate) async fn until_async(timeout: Duration, done: impl FnMut() -> bool + Send + 'static) -> bool {
+    tokio::task::spawn_blocking(move || until(timeout, done)).await.expect("the condition does not panic")
 }

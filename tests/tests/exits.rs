@@ -56,7 +56,9 @@ async fn an_error_is_recorded_with_its_sources() {
     let captured = in_trace(|| async {
         let _ = span("future").try_scope(async { Err::<(), _>(broken()) }).await;
         let _ = span("closure").try_run(|_| Err::<(), _>(broken()));
-        let _ = span("boxed").try_scope(async { Err::<(), Box<dyn std::error::Error + Send + Sync>>(Box::new(broken())) }).await;
+        let _ = span("boxed")
+            .try_scope(async { Err::<(), Box<dyn std::error::Error + Send + Sync>>(Box::new(broken())) })
+            .await;
         span("handle").start().fail(broken());
         let handler = Handler::new();
         handler.started("run", None, Run::new("handler", SpanKind::Tool));
@@ -176,7 +178,10 @@ async fn what_destructors_record_belongs_to_the_span_that_is_dropped() {
         assert!(tokio::time::timeout(Duration::from_millis(5), slow).await.is_err());
     })
     .await;
-    assert_eq!(captured.tree(), "t COMPLETED\n└─ OTHER work ERROR: cancelled (cancelled)\n   └─ OTHER cleanup\n");
+    assert_eq!(
+        captured.tree(),
+        "t COMPLETED\n└─ OTHER work ERROR: cancelled (cancelled)\n   └─ OTHER cleanup\n"
+    );
 }
 
 #[tokio::test]

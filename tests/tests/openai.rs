@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 type OpenAi = Client<OpenAIConfig>;
 
 fn bare(provider: &Provider) -> OpenAi {
-    let config = OpenAIConfig::new().with_api_base(format!("{}/v1", provider.url())).with_api_key("sk-secret");
+    let config =
+        OpenAIConfig::new().with_api_base(format!("{}/v1", provider.url())).with_api_key("sk-secret");
     Client::with_config(config).with_http_service(stack())
 }
 
@@ -41,7 +42,9 @@ fn stack() -> impl tower::Service<
 + Send
 + Sync
 + 'static {
-    tower::ServiceBuilder::new().layer(OpenAIRetryLayer::new(1)).service(ReqwestService::new(reqwest::Client::new()))
+    tower::ServiceBuilder::new()
+        .layer(OpenAIRetryLayer::new(1))
+        .service(ReqwestService::new(reqwest::Client::new()))
 }
 
 fn traced(client: OpenAi) -> OpenAi {
@@ -124,7 +127,12 @@ async fn same_to_the_caller(blocking: bool, script: impl Fn() -> Vec<Exchange>) 
         let with: Vec<String> = see(traced(bare(&two))).await.iter().map(|text| without_port(text)).collect();
         assert_eq!(with.len(), without.len());
         for (with, without) in with.iter().zip(&without) {
-            assert!(with == without, "{}\nwithout:\n{}", &with[..with.len().min(500)], &without[..without.len().min(500)]);
+            assert!(
+                with == without,
+                "{}\nwithout:\n{}",
+                &with[..with.len().min(500)],
+                &without[..without.len().min(500)]
+            );
         }
     })
     .await
@@ -170,7 +178,8 @@ async fn a_stream_is_merged_and_its_first_token_is_timed() {
 
 #[tokio::test]
 async fn tool_calls_are_recorded_blocking_and_streamed() {
-    let calls = json!([{"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{\"a\":1}"}}]);
+    let calls =
+        json!([{"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{\"a\":1}"}}]);
     let mut blocking = answer("");
     blocking["choices"][0]["message"] = json!({"role": "assistant", "content": null, "tool_calls": calls});
     let delta = |delta: Value| {
@@ -179,7 +188,9 @@ async fn tool_calls_are_recorded_blocking_and_streamed() {
         event
     };
     let streamed = [
-        delta(json!({"role": "assistant", "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": ""}}]})),
+        delta(
+            json!({"role": "assistant", "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": ""}}]}),
+        ),
         delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"a\""}}]})),
         delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})),
         json!("[DONE]"),
@@ -198,7 +209,11 @@ async fn a_401_is_seen_and_told() {
         let captured = same_to_the_caller(blocking, || vec![Exchange::json(401, error.clone())]).await;
         let span = only_span(&captured);
         let expected = "401: Incorrect API key provided (type: invalid_request_error, code: invalid_api_key)";
-        assert_eq!((span.status, span.error.as_deref(), end(span)), (SpanStatus::Error, Some(expected), None), "{blocking}");
+        assert_eq!(
+            (span.status, span.error.as_deref(), end(span)),
+            (SpanStatus::Error, Some(expected), None),
+            "{blocking}"
+        );
         assert_eq!(captured.trace("openai-chat").status, TraceStatus::Error);
         assert_eq!(span.input, Some(json!({"messages": [{"role": "user", "content": "hi"}]})));
         assert_eq!((span.model.as_deref(), &span.output), (Some("gpt-4o"), &None));
@@ -222,7 +237,8 @@ async fn a_429_after_retries_is_one_span_that_counts_them() {
 #[tokio::test]
 async fn a_500_is_seen_and_told_and_one_that_passes_is_success() {
     for blocking in [true, false] {
-        let script = || vec![Exchange::raw(500, "text/plain", "oops"), Exchange::raw(500, "text/plain", "oops")];
+        let script =
+            || vec![Exchange::raw(500, "text/plain", "oops"), Exchange::raw(500, "text/plain", "oops")];
         let captured = same_to_the_caller(blocking, script).await;
         let span = only_span(&captured);
         assert_eq!(span.status, SpanStatus::Error);
@@ -230,7 +246,10 @@ async fn a_500_is_seen_and_told_and_one_that_passes_is_success() {
         assert!(error.contains("500") && error.contains("oops"), "{error}");
         assert_eq!(span.metadata["attempts"], json!(2));
     }
-    let captured = same_to_the_caller(true, || vec![Exchange::raw(500, "text/plain", "oops"), Exchange::json(200, answer("after retry"))]).await;
+    let captured = same_to_the_caller(true, || {
+        vec![Exchange::raw(500, "text/plain", "oops"), Exchange::json(200, answer("after retry"))]
+    })
+    .await;
     let span = only_span(&captured);
     assert_eq!((span.status, &span.error), (SpanStatus::Ok, &None));
     assert_eq!(span.metadata["attempts"], json!(2));
@@ -239,12 +258,14 @@ async fn a_500_is_seen_and_told_and_one_that_passes_is_success() {
 
 #[tokio::test]
 async fn malformed_json_is_seen_and_told() {
-    let captured = same_to_the_caller(true, || vec![Exchange::raw(200, "application/json", "{\"choices\": [")]).await;
+    let captured =
+        same_to_the_caller(true, || vec![Exchange::raw(200, "application/json", "{\"choices\": [")]).await;
     let span = only_span(&captured);
     assert_eq!(span.status, SpanStatus::Error);
     assert!(span.error.as_deref().unwrap().contains("not JSON"), "{:?}", span.error);
 
-    let script = || vec![stream([chunk("ok"), json!("{nonsense"), chunk("!"), last_chunk(), json!("[DONE]")])];
+    let script =
+        || vec![stream([chunk("ok"), json!("{nonsense"), chunk("!"), last_chunk(), json!("[DONE]")])];
     let captured = same_to_the_caller(false, script).await;
     let span = only_span(&captured);
     assert_eq!(span.output, Some(json!({"messages": [{"role": "assistant", "content": "ok!"}]})));
@@ -311,7 +332,10 @@ async fn a_call_that_is_dropped_before_its_answer_is_cancelled() {
     })
     .await;
     let span = only_span(&captured);
-    assert_eq!((span.status, span.error.as_deref(), end(span)), (SpanStatus::Error, Some("cancelled"), Some("cancelled")));
+    assert_eq!(
+        (span.status, span.error.as_deref(), end(span)),
+        (SpanStatus::Error, Some("cancelled"), Some("cancelled"))
+    );
     assert_eq!(span.input, Some(json!({"messages": [{"role": "user", "content": "hi"}]})));
 }
 
@@ -326,12 +350,16 @@ async fn a_blocking_answer_that_is_dropped_half_way_is_cancelled() {
     })
     .await;
     let span = only_span(&captured);
-    assert_eq!((span.status, span.error.as_deref(), end(span)), (SpanStatus::Error, Some("cancelled"), Some("cancelled")));
+    assert_eq!(
+        (span.status, span.error.as_deref(), end(span)),
+        (SpanStatus::Error, Some("cancelled"), Some("cancelled"))
+    );
 }
 
 #[tokio::test]
 async fn a_stream_that_its_reader_leaves_keeps_what_was_read() {
-    let provider = Provider::start([stream([chunk("Hel"), chunk("lo"), last_chunk(), json!("[DONE]")]).hang_after(2)]);
+    let provider =
+        Provider::start([stream([chunk("Hel"), chunk("lo"), last_chunk(), json!("[DONE]")]).hang_after(2)]);
     let captured = capture(|| async {
         let mut stream = traced(bare(&provider)).chat().create_stream(request("hi")).await.unwrap();
         stream.next().await.unwrap().unwrap();
@@ -405,11 +433,16 @@ async fn inside_a_span_a_call_is_a_step_of_it() {
     let captured = capture(|| async {
         let client = traced(bare(&provider));
         pandaprobe::trace("agent")
-            .scope(|_| pandaprobe::span("plan").kind(SpanKind::Agent).scope(async move { ask(&client).await }))
+            .scope(|_| {
+                pandaprobe::span("plan").kind(SpanKind::Agent).scope(async move { ask(&client).await })
+            })
             .await
     })
     .await;
-    assert_eq!(captured.tree(), "agent COMPLETED\n└─ AGENT plan\n   └─ LLM openai-chat gpt-4o-2024-08-06 10→5 tokens\n");
+    assert_eq!(
+        captured.tree(),
+        "agent COMPLETED\n└─ AGENT plan\n   └─ LLM openai-chat gpt-4o-2024-08-06 10→5 tokens\n"
+    );
 }
 
 #[tokio::test]
@@ -429,9 +462,15 @@ async fn scopes_and_handlers_say_whose_call_it_is() {
     let of = |n: usize| (captured.traces[n].session_id.as_deref(), captured.traces[n].user_id.as_deref());
     assert_eq!(of(0), (Some("s"), Some("u")));
     assert_eq!(of(1), (Some("s"), Some("explicit")));
-    assert_eq!((captured.traces[1].tags.as_slice(), &captured.traces[1].metadata["plan"]), (["a".to_owned()].as_slice(), &json!("pro")));
+    assert_eq!(
+        (captured.traces[1].tags.as_slice(), &captured.traces[1].metadata["plan"]),
+        (["a".to_owned()].as_slice(), &json!("pro"))
+    );
     let (inner, outer) = (&captured.traces[2], captured.trace("outer"));
-    assert_eq!((inner.user_id.as_deref(), outer.user_id.as_deref(), outer.spans.len()), (Some("explicit"), Some("u"), 0));
+    assert_eq!(
+        (inner.user_id.as_deref(), outer.user_id.as_deref(), outer.spans.len()),
+        (Some("explicit"), Some("u"), 0)
+    );
     assert_eq!(inner.metadata["pandaprobe.parent_trace_id"], json!(outer.trace_id));
 }
 
@@ -440,7 +479,8 @@ async fn on_trace_tells_the_id_and_the_identity_at_the_start() {
     let provider = Provider::start([Exchange::json(200, answer("yo"))]);
     let (told, heard) = std::sync::mpsc::channel();
     let captured = capture(|| async {
-        let handler = OpenAiHandler::new().user_id("ada").on_trace(move |trace| told.send(trace.clone()).unwrap());
+        let handler =
+            OpenAiHandler::new().user_id("ada").on_trace(move |trace| told.send(trace.clone()).unwrap());
         let config = OpenAIConfig::new().with_api_base(format!("{}/v1", provider.url()));
         ask(&handler.wrap(Client::with_config(config))).await;
     })

@@ -54,21 +54,12 @@ fn without(mut body: Value, key: &str) -> Value {
 
 fn request(client: &Client, backend: &Backend, method: Method, path: &str) -> RequestBuilder {
     let request = client.request(method, format!("{}{path}", backend.url()));
-    request
-        .header("X-API-Key", "key")
-        .header("X-Project-Name", "project")
+    request.header("X-API-Key", "key").header("X-Project-Name", "project")
 }
 
 async fn send(backend: &Backend, method: Method, path: &str, body: &Value) -> (u16, Value) {
-    let response = request(&Client::new(), backend, method, path)
-        .json(body)
-        .send()
-        .await
-        .unwrap();
-    (
-        response.status().as_u16(),
-        response.json().await.unwrap_or_default(),
-    )
+    let response = request(&Client::new(), backend, method, path).json(body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap_or_default())
 }
 
 async fn post(backend: &Backend, path: &str, body: &Value) -> (u16, Value) {
@@ -77,10 +68,7 @@ async fn post(backend: &Backend, path: &str, body: &Value) -> (u16, Value) {
 
 /// Sends one trace over `client`'s connections.
 async fn post_trace(client: &Client, backend: &Backend) -> reqwest::Result<Response> {
-    request(client, backend, Method::POST, "/traces")
-        .json(&trace())
-        .send()
-        .await
+    request(client, backend, Method::POST, "/traces").json(&trace()).send().await
 }
 
 #[tokio::test]
@@ -94,28 +82,17 @@ async fn backend_answers_and_stores_a_trace() {
     assert_eq!(stored["spans"][0]["status"], "UNSET");
     let requests = backend.requests_to("POST", "/traces");
     assert_eq!(requests[0].header("x-api-key"), Some("key"));
-    assert_eq!(
-        (requests[0].json.clone(), requests[0].status),
-        (Some(trace()), Some(202))
-    );
+    assert_eq!((requests[0].json.clone(), requests[0].status), (Some(trace()), Some(202)));
     assert!(backend.rejected().is_empty());
 }
 
 #[tokio::test]
 async fn backend_upserts_a_trace_posted_again() {
     let backend = Backend::start();
-    let first = with(
-        with(trace(), "user_id", json!("u")),
-        "tags",
-        json!(["b", "a"]),
-    );
+    let first = with(with(trace(), "user_id", json!("u")), "tags", json!(["b", "a"]));
     post(&backend, "/traces", &first).await;
     assert_eq!(backend.trace(TRACE).unwrap()["tags"], json!(["b", "a"]));
-    let second = with(
-        without(without(trace(), "input"), "spans"),
-        "metadata",
-        json!({"b": 2}),
-    );
+    let second = with(without(without(trace(), "input"), "spans"), "metadata", json!({"b": 2}));
     post(&backend, "/traces", &with(second, "tags", json!(["c"]))).await;
     let stored = backend.trace(TRACE).unwrap();
     assert_eq!(stored["input"], Value::Null, "absent input overwrites");
@@ -135,10 +112,7 @@ async fn backend_upserts_spans_by_id() {
     assert_eq!((status, body), (201, json!({"span_ids": [SPAN]})));
     let spans = &backend.trace(TRACE).unwrap()["spans"];
     assert_eq!(spans.as_array().unwrap().len(), 1);
-    assert_eq!(
-        (&spans[0]["output"], &spans[0]["model"]),
-        (&json!("two"), &json!("m"))
-    );
+    assert_eq!((&spans[0]["output"], &spans[0]["model"]), (&json!("two"), &json!("m")));
 }
 
 #[tokio::test]
@@ -150,14 +124,8 @@ async fn backend_patches_only_what_is_sent() {
     let (status, body) = send(&backend, Method::PATCH, &path, &patch).await;
     assert_eq!(status, 200);
     assert_eq!(body, backend.trace(TRACE).unwrap());
-    assert_eq!(
-        (&body["name"], &body["status"]),
-        (&json!("trip"), &json!("ERROR"))
-    );
-    assert_eq!(
-        (&body["user_id"], &body["output"]),
-        (&Value::Null, &json!("done"))
-    );
+    assert_eq!((&body["name"], &body["status"]), (&json!("trip"), &json!("ERROR")));
+    assert_eq!((&body["user_id"], &body["output"]), (&Value::Null, &json!("done")));
     assert_eq!(body["metadata"], json!({"a": 1, "b": 2}));
 }
 
@@ -170,33 +138,14 @@ async fn backend_knows_a_trace_only_after_the_delay() {
     let spans = format!("/traces/{TRACE}/spans");
     let (status, body) = post(&backend, &spans, &json!([span("two")])).await;
     assert_eq!((status, body["detail"].is_string()), (404, true));
-    let patch = send(
-        &backend,
-        Method::PATCH,
-        &format!("/traces/{TRACE}"),
-        &json!({}),
-    )
-    .await;
+    let patch = send(&backend, Method::PATCH, &format!("/traces/{TRACE}"), &json!({})).await;
     assert_eq!(patch.0, 404);
-    assert_eq!(
-        post(&backend, "/evaluations/trace-scores", &score("0.5"))
-            .await
-            .0,
-        500
-    );
+    assert_eq!(post(&backend, "/evaluations/trace-scores", &score("0.5")).await.0, 500);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(post(&backend, &spans, &json!([span("two")])).await.0, 201);
-    assert_eq!(
-        post(&backend, "/evaluations/trace-scores", &score("0.5"))
-            .await
-            .0,
-        201
-    );
+    assert_eq!(post(&backend, "/evaluations/trace-scores", &score("0.5")).await.0, 201);
     assert_eq!(backend.scores()[0]["value"], "0.5");
-    assert!(
-        backend.rejected().is_empty(),
-        "a trace that is not there yet is no fault of the body"
-    );
+    assert!(backend.rejected().is_empty(), "a trace that is not there yet is no fault of the body");
 }
 
 #[tokio::test]
@@ -207,76 +156,27 @@ async fn backend_refuses_wrong_bodies_and_remembers_them() {
         (with(trace(), "name", json!("")), "name"),
         (with(trace(), "name", json!("x".repeat(513))), "name"),
         (with(trace(), "user_id", json!("x".repeat(256))), "user_id"),
-        (
-            with(trace(), "trace_id", json!("0123456789abcdef")),
-            "trace_id",
-        ),
-        (
-            with(trace(), "started_at", json!("yesterday")),
-            "started_at",
-        ),
+        (with(trace(), "trace_id", json!("0123456789abcdef")), "trace_id"),
+        (with(trace(), "started_at", json!("yesterday")), "started_at"),
         (with(trace(), "tags", Value::Null), "tags"),
-        (
-            with(trace(), "output", json!({"k": ["a\u{0}b"]})),
-            "output -> k -> 0",
-        ),
+        (with(trace(), "output", json!({"k": ["a\u{0}b"]})), "output -> k -> 0"),
         (with(trace(), "errors", json!([])), "errors"),
+        (with(trace(), "spans", json!([with(span("x"), "kind", json!("llm"))])), "spans -> 0 -> kind"),
         (
-            with(
-                trace(),
-                "spans",
-                json!([with(span("x"), "kind", json!("llm"))]),
-            ),
-            "spans -> 0 -> kind",
-        ),
-        (
-            with(
-                trace(),
-                "spans",
-                json!([with(
-                    span("x"),
-                    "token_usage",
-                    json!({"prompt_tokens": 1.5})
-                )]),
-            ),
+            with(trace(), "spans", json!([with(span("x"), "token_usage", json!({"prompt_tokens": 1.5}))])),
             "spans -> 0 -> token_usage",
         ),
-        (
-            with(
-                trace(),
-                "spans",
-                json!(vec![without(span("x"), "span_id"); 501]),
-            ),
-            "spans",
-        ),
+        (with(trace(), "spans", json!(vec![without(span("x"), "span_id"); 501])), "spans"),
         (json!([trace()]), "body"),
     ];
     for (index, (body, field)) in wrong.iter().enumerate() {
         let (status, answer) = post(&backend, "/traces", body).await;
-        assert_eq!(
-            (status, &answer["detail"]),
-            (422, &json!("Validation error")),
-            "{body}"
-        );
+        assert_eq!((status, &answer["detail"]), (422, &json!("Validation error")), "{body}");
         assert_eq!(answer["errors"][0]["field"], *field, "{answer}");
         assert!(backend.rejected()[index].errors[0].starts_with(&format!("{field}: ")));
     }
-    assert_eq!(
-        post(
-            &backend,
-            &format!("/traces/{TRACE}/spans"),
-            &json!({"spans": []})
-        )
-        .await
-        .0,
-        422
-    );
-    assert_eq!(
-        post(&backend, "/evaluations/trace-scores", &score("1.5"))
-            .await
-            .0,
-        422
-    );
+    assert_eq!(post(&backend, &format!("/traces/{TRACE}/spans"), &json!({"spans": []})).await.0, 422);
+    assert_eq!(post(&backend, "/evaluations/trace-scores", &score("1.5")).await.0, 422);
     assert_eq!(backend.rejected().len(), wrong.len() + 2);
     assert!(backend.traces().is_empty());
 }
@@ -285,22 +185,12 @@ async fn backend_refuses_wrong_bodies_and_remembers_them() {
 async fn backend_takes_254_levels_and_no_more() {
     let nested = |levels| (0..levels).fold(json!("]"), |inner, _| json!([inner]));
     let backend = Backend::start();
-    let deep = |levels| {
-        with(
-            trace(),
-            "spans",
-            json!([with(span("x"), "input", nested(levels))]),
-        )
-    };
+    let deep = |levels| with(trace(), "spans", json!([with(span("x"), "input", nested(levels))]));
     assert_eq!(post(&backend, "/traces", &deep(254)).await.0, 202);
     assert_eq!(post(&backend, "/traces", &deep(255)).await.0, 422);
     let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let request = request(&Client::new(), &backend, Method::POST, "/traces").body(text);
-    let response = request
-        .header("content-type", "application/json")
-        .send()
-        .await
-        .unwrap();
+    let response = request.header("content-type", "application/json").send().await.unwrap();
     assert_eq!(response.status(), 400);
 }
 
@@ -317,19 +207,11 @@ async fn backend_wants_a_key_and_a_project() {
         (Some("right"), Some("p"), 202),
     ];
     for (key, project, expected) in cases {
-        let mut request = Client::new()
-            .post(format!("{}/traces", backend.url()))
-            .json(&trace());
+        let mut request = Client::new().post(format!("{}/traces", backend.url())).json(&trace());
         for (name, value) in [("X-API-Key", key), ("X-Project-Name", project)] {
-            request = value
-                .into_iter()
-                .fold(request, |request, value| request.header(name, value));
+            request = value.into_iter().fold(request, |request, value| request.header(name, value));
         }
-        assert_eq!(
-            request.send().await.unwrap().status(),
-            expected,
-            "{key:?} {project:?}"
-        );
+        assert_eq!(request.send().await.unwrap().status(), expected, "{key:?} {project:?}");
     }
 }
 
@@ -343,13 +225,7 @@ async fn backend_plays_its_script_then_answers_normally() {
     ]);
     let client = Client::new();
     let first = post_trace(&client, &backend).await.unwrap();
-    assert_eq!(
-        (
-            first.status().as_u16(),
-            first.headers()["retry-after"].to_str().unwrap()
-        ),
-        (503, "2")
-    );
+    assert_eq!((first.status().as_u16(), first.headers()["retry-after"].to_str().unwrap()), (503, "2"));
     assert_eq!(post(&backend, "/traces", &trace()).await.0, 429);
     assert_eq!(post(&backend, "/traces", &trace()).await.0, 202);
     assert!(backend.traces().is_empty());
@@ -362,11 +238,7 @@ async fn backend_script_may_look_at_the_request_and_at_the_backend() {
     let backend = Backend::start();
     backend.script_with(|request, nth| {
         assert_eq!(request.path, "/traces");
-        if nth < 2 {
-            Answer::status(502)
-        } else {
-            Answer::Normal
-        }
+        if nth < 2 { Answer::status(502) } else { Answer::Normal }
     });
     let mut codes = Vec::new();
     for _ in 0..3 {
@@ -380,43 +252,20 @@ async fn backend_resets_with_and_without_storing() {
     let backend = Backend::start();
     backend.script([Answer::Reset, Answer::StoreThenReset]);
     let client = Client::new();
-    assert!(
-        post_trace(&client, &backend)
-            .await
-            .unwrap_err()
-            .is_request()
-    );
+    assert!(post_trace(&client, &backend).await.unwrap_err().is_request());
     assert!(backend.traces().is_empty());
-    assert!(
-        post_trace(&client, &backend)
-            .await
-            .unwrap_err()
-            .is_request()
-    );
+    assert!(post_trace(&client, &backend).await.unwrap_err().is_request());
     assert_eq!(backend.traces().len(), 1);
     assert_eq!(backend.requests().len(), 2);
-    assert!(
-        backend
-            .requests()
-            .iter()
-            .all(|request| request.status.is_none())
-    );
+    assert!(backend.requests().iter().all(|request| request.status.is_none()));
 }
 
 #[tokio::test]
 async fn backend_hangs_until_the_client_leaves() {
     let backend = Backend::start();
     backend.script([Answer::Hang, Answer::Slow(Duration::from_millis(50))]);
-    let client = Client::builder()
-        .timeout(Duration::from_millis(100))
-        .build()
-        .unwrap();
-    assert!(
-        post_trace(&client, &backend)
-            .await
-            .unwrap_err()
-            .is_timeout()
-    );
+    let client = Client::builder().timeout(Duration::from_millis(100)).build().unwrap();
+    assert!(post_trace(&client, &backend).await.unwrap_err().is_timeout());
     let left = |backend: &Backend| backend.requests()[0].client_closed.is_some();
     assert!(backend.wait_until_async(SOON, left).await);
     let sent = Instant::now();
@@ -430,18 +279,9 @@ async fn backend_keeps_connections_alive_and_shows_their_ports() {
     let backend = Backend::start();
     let client = Client::new();
     for _ in 0..3 {
-        post_trace(&client, &backend)
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
+        post_trace(&client, &backend).await.unwrap().bytes().await.unwrap();
     }
-    let ports: Vec<u16> = backend
-        .requests()
-        .iter()
-        .map(|request| request.peer_port)
-        .collect();
+    let ports: Vec<u16> = backend.requests().iter().map(|request| request.peer_port).collect();
     assert_eq!(ports, [ports[0]; 3]);
 }
 
@@ -451,9 +291,7 @@ fn backend_closes_after_a_500_without_announcing_it() {
     backend.script([Answer::internal_error()]);
     let mut socket = TcpStream::connect(backend.url().strip_prefix("http://").unwrap()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
-    socket
-        .write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-        .unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
@@ -479,38 +317,19 @@ async fn provider_plays_its_exchanges_in_order() {
         Exchange::raw(200, "text/csv", "a,b"),
     ]);
     let first = ask(&provider).await;
-    assert_eq!(
-        (
-            first.status().as_u16(),
-            first.headers()["retry-after"].to_str().unwrap()
-        ),
-        (429, "1")
-    );
+    assert_eq!((first.status().as_u16(), first.headers()["retry-after"].to_str().unwrap()), (429, "1"));
     let second = ask(&provider).await;
     assert_eq!(second.headers()["content-type"], "text/csv");
     assert_eq!(second.text().await.unwrap(), "a,b");
-    assert_eq!(
-        ask(&provider).await.status(),
-        500,
-        "nothing is scripted for a third request"
-    );
+    assert_eq!(ask(&provider).await.status(), 500, "nothing is scripted for a third request");
     let requests = provider.requests();
-    assert_eq!(
-        (requests[0].path.as_str(), requests[0].query.as_deref()),
-        ("/v1/any", Some("x=1"))
-    );
+    assert_eq!((requests[0].path.as_str(), requests[0].query.as_deref()), ("/v1/any", Some("x=1")));
     assert_eq!(requests[2].json, Some(json!({"q": 1})));
 }
 
 #[tokio::test]
 async fn provider_streams_events_in_any_pieces() {
-    let events = || {
-        [
-            json!({"é": 1}),
-            json!({"event": "ping", "data": {"type": "ping"}}),
-            json!("[DONE]"),
-        ]
-    };
+    let events = || [json!({"é": 1}), json!({"event": "ping", "data": {"type": "ping"}}), json!("[DONE]")];
     let text = "data: {\"é\":1}\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\ndata: [DONE]\n\n";
     let provider = Provider::start_with(move |_, nth| match nth {
         0 => Exchange::sse(events()),
@@ -527,10 +346,7 @@ async fn provider_streams_events_in_any_pieces() {
 #[tokio::test]
 async fn provider_cuts_mid_stream() {
     let exchange = Exchange::sse([json!(1), json!(2), json!(3)]).cut_after(2);
-    let provider = Provider::start([
-        exchange.clone(),
-        exchange.chunk_delay(Duration::from_millis(5)),
-    ]);
+    let provider = Provider::start([exchange.clone(), exchange.chunk_delay(Duration::from_millis(5))]);
     for _ in 0..2 {
         let mut response = ask(&provider).await;
         let mut received = Vec::new();
@@ -561,18 +377,8 @@ async fn provider_hangs_mid_stream_and_sees_the_client_leave() {
 #[tokio::test]
 async fn provider_may_not_answer_at_all() {
     let provider = Provider::start([Exchange::hang(), Exchange::reset()]);
-    let client = Client::builder()
-        .timeout(Duration::from_millis(50))
-        .build()
-        .unwrap();
-    assert!(
-        client
-            .get(provider.url())
-            .send()
-            .await
-            .unwrap_err()
-            .is_timeout()
-    );
+    let client = Client::builder().timeout(Duration::from_millis(50)).build().unwrap();
+    assert!(client.get(provider.url()).send().await.unwrap_err().is_timeout());
     let client = Client::builder().timeout(SOON).build().unwrap();
     let error = client.get(provider.url()).send().await.unwrap_err();
     assert!(error.is_request() && !error.is_timeout(), "{error:?}");
@@ -586,25 +392,11 @@ fn contract_refuses_what_it_does_not_name() {
     assert_eq!(contract::trace_create(&trace()), Ok(()));
     let unknown = contract::trace_create(&with(trace(), "error", json!("x"))).unwrap_err();
     assert!(unknown.contains("error"), "{unknown}");
-    let nested = with(
-        trace(),
-        "spans",
-        json!([with(span("x"), "level", json!(1))]),
-    );
-    assert!(
-        contract::trace_create(&nested)
-            .unwrap_err()
-            .contains("level")
-    );
+    let nested = with(trace(), "spans", json!([with(span("x"), "level", json!(1))]));
+    assert!(contract::trace_create(&nested).unwrap_err().contains("level"));
     assert!(contract::trace_create(&with(trace(), "trace_id", json!("x"))).is_err());
-    assert!(
-        contract::trace_create(&with(trace(), "started_at", json!("2026-13-01T00:00:00Z")))
-            .is_err()
-    );
-    assert_eq!(
-        contract::trace_create(&with(trace(), "metadata", json!({"any": {"k": 1}}))),
-        Ok(())
-    );
+    assert!(contract::trace_create(&with(trace(), "started_at", json!("2026-13-01T00:00:00Z"))).is_err());
+    assert_eq!(contract::trace_create(&with(trace(), "metadata", json!({"any": {"k": 1}}))), Ok(()));
 }
 
 #[test]
@@ -632,21 +424,11 @@ async fn golden_scenarios_load_and_play() {
     for number in 1..=49 {
         let scenario = golden::load(number).unwrap();
         let mut exchanges = scenario.provider_exchanges.iter();
-        assert!(
-            exchanges.all(|exchange| Exchange::golden(&exchange["response"]).is_some()),
-            "{number}"
-        );
+        assert!(exchanges.all(|exchange| Exchange::golden(&exchange["response"]).is_some()), "{number}");
     }
     let response = &scenario.provider_exchanges[0]["response"];
     let provider = Provider::start(Exchange::golden(response));
-    assert!(
-        ask(&provider)
-            .await
-            .text()
-            .await
-            .unwrap()
-            .ends_with("data: [DONE]\n\n")
-    );
+    assert!(ask(&provider).await.text().await.unwrap().ends_with("data: [DONE]\n\n"));
     assert!(golden::load(999).is_none());
 }
 
@@ -659,14 +441,10 @@ fn absent_material() {
 /// Runs `absent_material` with this list; returns whether it passed and how often stderr says that it was skipped.
 fn absent_material_with(required: &str) -> (bool, usize) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--ignored", "--exact", "absent_material"])
-        .env("PANDAPROBE_REQUIRE", required);
+    command.args(["--ignored", "--exact", "absent_material"]).env("PANDAPROBE_REQUIRE", required);
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let skipped = stderr
-        .lines()
-        .filter(|line| *line == "skipped: moon is not here");
+    let skipped = stderr.lines().filter(|line| *line == "skipped: moon is not here");
     (output.status.success(), skipped.count())
 }
 

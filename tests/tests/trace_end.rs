@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use pandaprobe::{
-    Client, Config, Envelope, MemoryExporter, Payload, ReportKind, SpanStatus, TraceStatus,
-};
+use pandaprobe::{Client, Config, Envelope, MemoryExporter, Payload, ReportKind, SpanStatus, TraceStatus};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -62,7 +60,10 @@ fn after_lingering_open_spans_ride_along_as_unset_and_follow_whole_when_they_end
     let follower = wait_for(&kept, 2)[1].clone();
     assert_eq!(follower.payload(), Payload::Spans);
     let slow = &follower.spans().unwrap()[0];
-    assert_eq!((slow.status, &slow.input, &slow.output), (SpanStatus::Ok, &Some(json!("question")), &Some(json!("answer"))));
+    assert_eq!(
+        (slow.status, &slow.input, &slow.output),
+        (SpanStatus::Ok, &Some(json!("question")), &Some(json!("answer")))
+    );
     assert!(slow.ended_at.is_some());
     assert_eq!(kept.traces()[0].spans.len(), 2, "the span was sent again, not twice");
 }

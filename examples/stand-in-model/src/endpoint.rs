@@ -39,10 +39,8 @@ pub fn endpoint() -> Endpoint {
     let model = variable("OPENAI_MODEL").unwrap_or_else(|| "gpt-4o-mini".to_owned());
     match variable("OPENAI_API_KEY") {
         Some(api_key) => Endpoint {
-            base_url: variable("OPENAI_BASE_URL").map_or_else(
-                || "https://api.openai.com/v1".to_owned(),
-                without_trailing_slash,
-            ),
+            base_url: variable("OPENAI_BASE_URL")
+                .map_or_else(|| "https://api.openai.com/v1".to_owned(), without_trailing_slash),
             api_key,
             model,
             stand_in: None,
@@ -51,16 +49,10 @@ pub fn endpoint() -> Endpoint {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs an example must see that no real model answers"
-)]
+#[expect(clippy::print_stderr, reason = "whoever runs an example must see that no real model answers")]
 fn stand_in(model: String) -> Endpoint {
     let server = StandInModel::spawn(Travel).expect("a loopback port for the stand-in model");
-    eprintln!(
-        "OPENAI_API_KEY is not set: a scripted stand-in answers at {}",
-        server.base_url()
-    );
+    eprintln!("OPENAI_API_KEY is not set: a scripted stand-in answers at {}", server.base_url());
     Endpoint {
         base_url: server.base_url().to_owned(),
         api_key: "stand-in".to_owned(),

@@ -30,10 +30,7 @@ pub struct Reply {
 impl Reply {
     /// An answer of text alone.
     pub fn text(content: impl Into<String>) -> Self {
-        Self {
-            content: Some(content.into()),
-            tool_calls: Vec::new(),
-        }
+        Self { content: Some(content.into()), tool_calls: Vec::new() }
     }
 
     /// An answer that asks for tools: a name and its arguments for each call, all in parallel.
@@ -42,15 +39,8 @@ impl Reply {
     }
 
     /// The same answer with these tool calls added.
-    pub fn and_tool_calls<N: Into<String>>(
-        mut self,
-        calls: impl IntoIterator<Item = (N, Value)>,
-    ) -> Self {
-        self.tool_calls.extend(
-            calls
-                .into_iter()
-                .map(|(name, arguments)| (name.into(), arguments)),
-        );
+    pub fn and_tool_calls<N: Into<String>>(mut self, calls: impl IntoIterator<Item = (N, Value)>) -> Self {
+        self.tool_calls.extend(calls.into_iter().map(|(name, arguments)| (name.into(), arguments)));
         self
     }
 }

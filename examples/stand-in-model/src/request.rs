@@ -74,21 +74,14 @@ impl ChatRequest {
     /// The text of the last user message.
     #[must_use]
     pub fn last_user(&self) -> Option<&str> {
-        let message = self
-            .messages
-            .iter()
-            .rev()
-            .find(|message| message.role == "user")?;
+        let message = self.messages.iter().rev().find(|message| message.role == "user")?;
         Some(&message.text)
     }
 
     /// The messages after the last user message: what the model and its tools did about it so far.
     #[must_use]
     pub fn turn(&self) -> &[Message] {
-        let start = self
-            .messages
-            .iter()
-            .rposition(|message| message.role == "user");
+        let start = self.messages.iter().rposition(|message| message.role == "user");
         &self.messages[start.map_or(0, |index| index + 1)..]
     }
 
@@ -99,10 +92,7 @@ impl ChatRequest {
         results
             .filter_map(|message| {
                 let call = self.call(message.tool_call_id.as_deref()?)?;
-                Some(ToolResult {
-                    name: &call.name,
-                    text: &message.text,
-                })
+                Some(ToolResult { name: &call.name, text: &message.text })
             })
             .collect()
     }
@@ -113,9 +103,8 @@ impl ChatRequest {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
-        let body: Value = serde_json::from_slice(bytes).map_err(|_| {
-            ApiError::invalid("The body of the request is not valid JSON.", None, None)
-        })?;
+        let body: Value = serde_json::from_slice(bytes)
+            .map_err(|_| ApiError::invalid("The body of the request is not valid JSON.", None, None))?;
         let Value::Object(fields) = &body else {
             return Err(ApiError::wrong_type("body", "an object"));
         };
@@ -165,11 +154,7 @@ fn messages(fields: &Map<String, Value>) -> Result<Vec<Message>, ApiError> {
     match fields.get("messages") {
         None => Err(ApiError::missing("messages")),
         Some(Value::Array(items)) if !items.is_empty() => {
-            let messages: Vec<Message> = items
-                .iter()
-                .enumerate()
-                .map(message)
-                .collect::<Result<_, _>>()?;
+            let messages: Vec<Message> = items.iter().enumerate().map(message).collect::<Result<_, _>>()?;
             check_tool_messages(&messages)?;
             Ok(messages)
         }
@@ -178,23 +163,15 @@ fn messages(fields: &Map<String, Value>) -> Result<Vec<Message>, ApiError> {
 }
 
 fn message((index, value): (usize, &Value)) -> Result<Message, ApiError> {
-    let role = value["role"]
-        .as_str()
-        .ok_or_else(|| ApiError::missing(&format!("messages[{index}].role")))?;
+    let role = value["role"].as_str().ok_or_else(|| ApiError::missing(&format!("messages[{index}].role")))?;
     if !["system", "developer", "user", "assistant", "tool"].contains(&role) {
         let param = format!("messages[{index}].role");
-        return Err(ApiError::wrong_type(
-            &param,
-            "'system', 'developer', 'user', 'assistant' or 'tool'",
-        ));
+        return Err(ApiError::wrong_type(&param, "'system', 'developer', 'user', 'assistant' or 'tool'"));
     }
     Ok(Message {
         role: role.to_owned(),
         text: text(&value["content"]).ok_or_else(|| {
-            ApiError::wrong_type(
-                &format!("messages[{index}].content"),
-                "a string or an array of parts",
-            )
+            ApiError::wrong_type(&format!("messages[{index}].content"), "a string or an array of parts")
         })?,
         tool_calls: tool_calls(&value["tool_calls"]),
         tool_call_id: value["tool_call_id"].as_str().map(str::to_owned),
@@ -205,12 +182,7 @@ fn text(content: &Value) -> Option<String> {
     match content {
         Value::Null => Some(String::new()),
         Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => Some(
-            parts
-                .iter()
-                .filter_map(|part| part["text"].as_str())
-                .collect(),
-        ),
+        Value::Array(parts) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
         _ => None,
     }
 }
@@ -234,8 +206,7 @@ fn check_tool_messages(messages: &[Message]) -> Result<(), ApiError> {
         if message.role == "tool" {
             let id = message.tool_call_id.as_deref().unwrap_or_default();
             let Some(position) = open.iter().position(|call| *call == id) else {
-                let text =
-                    "A message with role 'tool' must answer a preceding message with 'tool_calls'.";
+                let text = "A message with role 'tool' must answer a preceding message with 'tool_calls'.";
                 return Err(ApiError::invalid(text, Some(&param), None));
             };
             open.remove(position);
@@ -251,21 +222,13 @@ fn unanswered(open: &[&str], param: &str) -> Result<(), ApiError> {
     if open.is_empty() {
         return Ok(());
     }
-    let text = format!(
-        "These tool calls have no tool message that answers them: {}.",
-        open.join(", ")
-    );
+    let text = format!("These tool calls have no tool message that answers them: {}.", open.join(", "));
     Err(ApiError::invalid(&text, Some(param), None))
 }
 
 fn tools(fields: &Map<String, Value>) -> Result<Vec<Tool>, ApiError> {
     match fields.get("tools") {
-        _ if fields
-            .get("tool_choice")
-            .is_some_and(|choice| choice == "none") =>
-        {
-            Ok(Vec::new())
-        }
+        _ if fields.get("tool_choice").is_some_and(|choice| choice == "none") => Ok(Vec::new()),
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items.iter().enumerate().map(tool).collect(),
         Some(_) => Err(ApiError::wrong_type("tools", "an array")),
@@ -281,11 +244,7 @@ fn tool((index, value): (usize, &Value)) -> Result<Tool, ApiError> {
     Ok(Tool {
         name: name.to_owned(),
         description: string(&function["description"]),
-        parameters: properties
-            .into_iter()
-            .flat_map(Map::keys)
-            .cloned()
-            .collect(),
+        parameters: properties.into_iter().flat_map(Map::keys).cloned().collect(),
     })
 }
 

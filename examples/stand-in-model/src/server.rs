@@ -62,18 +62,12 @@ impl StandInModel {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let base_url = format!("http://{}/v1", listener.local_addr()?);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("stand-in-model".to_owned())
             .spawn(move || runtime.block_on(serve(listener, Arc::new(model), stopped)))?;
-        Ok(Self {
-            base_url,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { base_url, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The API root for clients, `http://127.0.0.1:PORT/v1`.
@@ -85,9 +79,7 @@ impl StandInModel {
 
 impl fmt::Debug for StandInModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StandInModel")
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
+        f.debug_struct("StandInModel").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 
@@ -114,11 +106,7 @@ async fn serve(listener: TcpListener, model: Arc<dyn Model>, stopped: oneshot::R
     }
 }
 
-async fn completions(
-    State(model): State<Arc<dyn Model>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
+async fn completions(State(model): State<Arc<dyn Model>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let started = Instant::now();
     let request = match authorised(&headers).and_then(|()| ChatRequest::parse(&body)) {
         Ok(request) => request,
@@ -128,11 +116,7 @@ async fn completions(
     let response = if request.stream {
         response(200, "text/event-stream; charset=utf-8", events(&completion))
     } else {
-        response(
-            200,
-            "application/json",
-            Body::from(completion.whole().to_string()),
-        )
+        response(200, "application/json", Body::from(completion.whole().to_string()))
     };
     with_processing_time(response, started)
 }
@@ -146,12 +130,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
 }
 
 fn authorised(headers: &HeaderMap) -> Result<(), ApiError> {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let key = value
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = value.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
     match key {
         Some(key) if !key.is_empty() => Ok(()),
         _ => Err(ApiError::no_key()),
@@ -161,19 +141,12 @@ fn authorised(headers: &HeaderMap) -> Result<(), ApiError> {
 /// Server-sent events, a few milliseconds apart, then the end marker.
 fn events(completion: &Completion) -> Body {
     let chunks = completion.chunks();
-    let data = chunks
-        .iter()
-        .map(Value::to_string)
-        .chain(["[DONE]".to_owned()]);
+    let data = chunks.iter().map(Value::to_string).chain(["[DONE]".to_owned()]);
     let events: Vec<String> = data.map(|data| format!("data: {data}\n\n")).collect();
-    Body::from_stream(
-        stream::iter(events)
-            .enumerate()
-            .then(|(index, event)| async move {
-                tokio::time::sleep(delay(index)).await;
-                Ok::<_, Infallible>(event)
-            }),
-    )
+    Body::from_stream(stream::iter(events).enumerate().then(|(index, event)| async move {
+        tokio::time::sleep(delay(index)).await;
+        Ok::<_, Infallible>(event)
+    }))
 }
 
 fn delay(index: usize) -> Duration {
@@ -181,11 +154,7 @@ fn delay(index: usize) -> Duration {
 }
 
 fn refusal(error: &ApiError) -> Response<Body> {
-    let response = response(
-        error.status,
-        "application/json",
-        Body::from(error.body().to_string()),
-    );
+    let response = response(error.status, "application/json", Body::from(error.body().to_string()));
     with_processing_time(response, Instant::now())
 }
 
@@ -200,11 +169,7 @@ fn response(status: u16, content_type: &str, body: Body) -> Response<Body> {
 }
 
 fn with_processing_time(mut response: Response<Body>, started: Instant) -> Response<Body> {
-    let millis = u64::try_from(started.elapsed().as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
-    response
-        .headers_mut()
-        .insert("openai-processing-ms", millis.into());
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+    response.headers_mut().insert("openai-processing-ms", millis.into());
     response
 }

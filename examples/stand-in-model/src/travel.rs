@@ -17,19 +17,13 @@ impl Model for Travel {
         if !request.parallel_tool_calls {
             calls.truncate(1);
         }
-        if calls.is_empty() {
-            Reply::text(answer(request, question))
-        } else {
-            Reply::tool_calls(calls)
-        }
+        if calls.is_empty() { Reply::text(answer(request, question)) } else { Reply::tool_calls(calls) }
     }
 }
 
 /// The words that ask for a kind of tool. The first also marks the tool itself.
-const TOPICS: [&[&str]; 2] = [
-    &["weather", "forecast", "rain", "temperature", "sunny"],
-    &["hotel", "room", "stay", "sleep"],
-];
+const TOPICS: [&[&str]; 2] =
+    [&["weather", "forecast", "rain", "temperature", "sunny"], &["hotel", "room", "stay", "sleep"]];
 
 const DEFAULT_MAX_PRICE: u64 = 150;
 
@@ -45,25 +39,15 @@ fn open_calls(request: &ChatRequest, question: &str) -> Vec<(String, Value)> {
         .map(|call| call.name.as_str())
         .collect();
     let wanted = wanted_tools(request, question);
-    let open = wanted
-        .into_iter()
-        .filter(|tool| !made.contains(&tool.name.as_str()));
-    open.map(|tool| (tool.name.clone(), arguments(tool, &city, question)))
-        .collect()
+    let open = wanted.into_iter().filter(|tool| !made.contains(&tool.name.as_str()));
+    open.map(|tool| (tool.name.clone(), arguments(tool, &city, question))).collect()
 }
 
 fn wanted_tools<'a>(request: &'a ChatRequest, question: &str) -> Vec<&'a Tool> {
     let question = question.to_lowercase();
-    let asked = TOPICS
-        .iter()
-        .filter(|topic| topic.iter().any(|word| question.contains(word)));
+    let asked = TOPICS.iter().filter(|topic| topic.iter().any(|word| question.contains(word)));
     asked
-        .filter_map(|topic| {
-            request
-                .tools
-                .iter()
-                .find(|tool| tool.name.to_lowercase().contains(topic[0]))
-        })
+        .filter_map(|topic| request.tools.iter().find(|tool| tool.name.to_lowercase().contains(topic[0])))
         .collect()
 }
 
@@ -85,10 +69,8 @@ fn answer(request: &ChatRequest, question: &str) -> String {
     let results = request.tool_results();
     let place = city(question);
     if !results.is_empty() {
-        let quotes: Vec<String> = results
-            .iter()
-            .map(|result| format!("{} says {}", result.name, result.text.trim()))
-            .collect();
+        let quotes: Vec<String> =
+            results.iter().map(|result| format!("{} says {}", result.name, result.text.trim())).collect();
         let place = place.map_or_else(String::new, |city| format!(" for {city}"));
         return format!("Here is what I found{place}: {}.", quotes.join("; "));
     }
@@ -96,9 +78,7 @@ fn answer(request: &ChatRequest, question: &str) -> String {
     match place {
         _ if question.is_empty() => "Where would you like to go?".to_owned(),
         Some(city) => {
-            format!(
-                "{city} is a fine choice. About \"{question}\": go in spring, book early and pack light."
-            )
+            format!("{city} is a fine choice. About \"{question}\": go in spring, book early and pack light.")
         }
         None => format!("You asked \"{question}\". Name a city and I will tell you more."),
     }
@@ -141,8 +121,6 @@ fn bare(word: &str) -> &str {
 }
 
 fn number(question: &str) -> Option<u64> {
-    let mut numbers = question
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| !digits.is_empty());
+    let mut numbers = question.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
     numbers.next()?.parse().ok()
 }

@@ -39,11 +39,13 @@ impl Completion {
     }
 
     pub(crate) fn whole(&self) -> Value {
-        let mut message = json!({"role": "assistant", "content": self.content, "refusal": null, "annotations": []});
+        let mut message =
+            json!({"role": "assistant", "content": self.content, "refusal": null, "annotations": []});
         if !self.tool_calls.is_empty() {
             message["tool_calls"] = json!(self.tool_calls);
         }
-        let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish_reason()});
+        let choice =
+            json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish_reason()});
         let mut whole = self.envelope("chat.completion", json!([choice]));
         whole["usage"] = self.usage.clone();
         whole
@@ -73,8 +75,7 @@ impl Completion {
     }
 
     fn chunk(&self, delta: Value, finish_reason: Option<&str>) -> Value {
-        let choice =
-            json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
+        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
         let mut chunk = self.envelope("chat.completion.chunk", json!([choice]));
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -95,11 +96,7 @@ impl Completion {
     }
 
     fn finish_reason(&self) -> &'static str {
-        if self.tool_calls.is_empty() {
-            "stop"
-        } else {
-            "tool_calls"
-        }
+        if self.tool_calls.is_empty() { "stop" } else { "tool_calls" }
     }
 }
 
@@ -114,12 +111,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn invalid(message: &str, param: Option<&str>, code: Option<&'static str>) -> Self {
-        Self {
-            status: 400,
-            message: message.to_owned(),
-            param: param.map(str::to_owned),
-            code,
-        }
+        Self { status: 400, message: message.to_owned(), param: param.map(str::to_owned), code }
     }
 
     pub(crate) fn missing(param: &str) -> Self {
@@ -134,25 +126,16 @@ impl ApiError {
 
     pub(crate) fn no_key() -> Self {
         let message = "No API key was given. Send it in the Authorization header, as 'Bearer KEY'.";
-        Self {
-            status: 401,
-            ..Self::invalid(message, None, None)
-        }
+        Self { status: 401, ..Self::invalid(message, None, None) }
     }
 
     pub(crate) fn unknown_path(method: &str, path: &str) -> Self {
-        Self {
-            status: 404,
-            ..Self::invalid(&format!("Invalid URL ({method} {path})"), None, None)
-        }
+        Self { status: 404, ..Self::invalid(&format!("Invalid URL ({method} {path})"), None, None) }
     }
 
     pub(crate) fn wrong_method(method: &str, path: &str) -> Self {
         let message = format!("Not allowed to {method} on {path}.");
-        Self {
-            status: 405,
-            ..Self::invalid(&message, None, Some("method_not_supported"))
-        }
+        Self { status: 405, ..Self::invalid(&message, None, Some("method_not_supported")) }
     }
 
     pub(crate) fn body(&self) -> Value {
@@ -178,11 +161,7 @@ fn tool_call_deltas(index: usize, call: &Value) -> Vec<Value> {
     let mut first = call.clone();
     first["index"] = json!(index);
     first["function"]["arguments"] = json!("");
-    let arguments: Vec<char> = call["function"]["arguments"]
-        .as_str()
-        .unwrap_or_default()
-        .chars()
-        .collect();
+    let arguments: Vec<char> = call["function"]["arguments"].as_str().unwrap_or_default().chars().collect();
     let pieces = arguments.chunks(ARGUMENT_CHARS_PER_CHUNK).map(|piece| {
         let piece: String = piece.iter().collect();
         json!({"index": index, "function": {"arguments": piece}})
@@ -192,20 +171,13 @@ fn tool_call_deltas(index: usize, call: &Value) -> Vec<Value> {
 
 fn word_groups(text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split_inclusive(' ').collect();
-    words
-        .chunks(WORDS_PER_CHUNK)
-        .map(|group| group.concat())
-        .collect()
+    words.chunks(WORDS_PER_CHUNK).map(|group| group.concat()).collect()
 }
 
 fn usage(request: &ChatRequest, reply: &Reply) -> Value {
     let prompt = prompt_tokens(request, &request.messages);
     let visible = reply_tokens(reply);
-    let reasoning = if reasons(&request.model) {
-        prompt / 2 + 8
-    } else {
-        0
-    };
+    let reasoning = if reasons(&request.model) { prompt / 2 + 8 } else { 0 };
     let completion = visible + reasoning;
     json!({
         "prompt_tokens": prompt,
@@ -223,26 +195,17 @@ fn usage(request: &ChatRequest, reply: &Reply) -> Value {
 
 /// What an earlier request of the same conversation must have sent already: all before the last assistant message.
 fn cached_tokens(request: &ChatRequest) -> usize {
-    let seen = request
-        .messages
-        .iter()
-        .rposition(|message| message.role == "assistant");
+    let seen = request.messages.iter().rposition(|message| message.role == "assistant");
     seen.map_or(0, |end| prompt_tokens(request, &request.messages[..end]))
 }
 
 fn prompt_tokens(request: &ChatRequest, messages: &[Message]) -> usize {
-    let tools = request
-        .body
-        .get("tools")
-        .map_or(0, |tools| tokens(&tools.to_string()));
+    let tools = request.body.get("tools").map_or(0, |tools| tokens(&tools.to_string()));
     tools + messages.iter().map(message_tokens).sum::<usize>()
 }
 
 fn message_tokens(message: &Message) -> usize {
-    let calls = message
-        .tool_calls
-        .iter()
-        .map(|call| tokens(&call.name) + tokens(&call.arguments));
+    let calls = message.tool_calls.iter().map(|call| tokens(&call.name) + tokens(&call.arguments));
     TOKENS_PER_MESSAGE + tokens(&message.text) + calls.sum::<usize>()
 }
 
@@ -257,9 +220,7 @@ fn tokens(text: &str) -> usize {
 }
 
 fn reasons(model: &str) -> bool {
-    ["o1", "o3", "o4", "gpt-5"]
-        .iter()
-        .any(|family| model.starts_with(family))
+    ["o1", "o3", "o4", "gpt-5"].iter().any(|family| model.starts_with(family))
 }
 
 /// The service names the dated snapshot that an alias stands for.
@@ -274,7 +235,5 @@ fn dated(model: &str) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

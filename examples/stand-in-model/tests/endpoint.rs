@@ -12,22 +12,14 @@ fn endpoint_with(variables: &[(&str, &str)]) -> (String, String) {
     }
     let output = command.envs(variables.iter().copied()).output().unwrap();
     assert!(output.status.success());
-    (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 #[ignore = "run by the other tests, with the variables they set"]
 fn print_endpoint() {
     let endpoint = stand_in_model::endpoint();
-    println!(
-        "{} {} {}",
-        endpoint.base_url,
-        endpoint.model,
-        endpoint.stand_in.is_some()
-    );
+    println!("{} {} {}", endpoint.base_url, endpoint.model, endpoint.stand_in.is_some());
     println!("{endpoint:?}");
 }
 
@@ -35,22 +27,13 @@ fn print_endpoint() {
 fn without_a_key_a_stand_in_answers_and_says_so() {
     let (stdout, stderr) = endpoint_with(&[("OPENAI_API_KEY", "")]);
     assert!(stdout.contains("/v1 gpt-4o-mini true"), "{stdout}");
-    assert_eq!(
-        stderr
-            .lines()
-            .filter(|line| line.contains("stand-in"))
-            .count(),
-        1
-    );
+    assert_eq!(stderr.lines().filter(|line| line.contains("stand-in")).count(), 1);
 }
 
 #[test]
 fn with_a_key_the_service_answers() {
     let (stdout, stderr) = endpoint_with(&[("OPENAI_API_KEY", "sk-secret")]);
-    assert!(
-        stdout.contains("https://api.openai.com/v1 gpt-4o-mini false"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("https://api.openai.com/v1 gpt-4o-mini false"), "{stdout}");
     assert!(!stdout.contains("sk-secret"), "the key must not be printed");
     assert_eq!(stderr, "");
 }
@@ -62,8 +45,5 @@ fn address_and_model_can_be_chosen() {
         ("OPENAI_BASE_URL", "http://localhost:9/v1/"),
         ("OPENAI_MODEL", "tiny"),
     ]);
-    assert!(
-        stdout.contains("http://localhost:9/v1 tiny false"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("http://localhost:9/v1 tiny false"), "{stdout}");
 }

@@ -21,10 +21,7 @@ impl Decode for ChatDecoder {
             return;
         };
         match piece {
-            Piece::Response {
-                status,
-                content_type,
-            } => exchange.start(status, content_type.as_deref()),
+            Piece::Response { status, content_type } => exchange.start(status, content_type.as_deref()),
             Piece::Body(bytes) => {
                 if exchange.push(&bytes).token {
                     self.first_token.get_or_insert(at);
@@ -67,42 +64,19 @@ fn describe(record: LlmRecord, ended: bool, span: &mut SpanData) {
     span.model = record.model_responded.or(record.model_requested);
     span.model_parameters = Some(record.parameters);
     span.token_usage = record.usage.map(token_usage);
-    note(
-        &mut span.metadata,
-        "finish_reason",
-        record.finish_reason.map(Value::from),
-    );
-    note(
-        &mut span.metadata,
-        "reasoning_summary",
-        record.reasoning.map(Value::from),
-    );
-    note(
-        &mut span.metadata,
-        "choices",
-        (record.choices > 1).then(|| record.choices.into()),
-    );
-    note(
-        &mut span.metadata,
-        "pandaprobe.notes",
-        (!record.notes.is_empty()).then(|| record.notes.into()),
-    );
+    note(&mut span.metadata, "finish_reason", record.finish_reason.map(Value::from));
+    note(&mut span.metadata, "reasoning_summary", record.reasoning.map(Value::from));
+    note(&mut span.metadata, "choices", (record.choices > 1).then(|| record.choices.into()));
+    note(&mut span.metadata, "pandaprobe.notes", (!record.notes.is_empty()).then(|| record.notes.into()));
 }
 
 /// What the provider says went wrong, or what is wrong with its answer.
 fn error(record: &LlmRecord, ended: bool) -> Option<String> {
     let unfinished = || {
-        let why = record
-            .notes
-            .last()
-            .map_or("the answer ended before it was complete", String::as_str);
+        let why = record.notes.last().map_or("the answer ended before it was complete", String::as_str);
         (ended && !record.terminal).then(|| why.to_owned())
     };
-    record
-        .error
-        .as_ref()
-        .map(ToString::to_string)
-        .or_else(unfinished)
+    record.error.as_ref().map(ToString::to_string).or_else(unfinished)
 }
 
 fn messages(messages: Vec<Value>) -> Value {

@@ -34,10 +34,7 @@ impl<S> Layer<S> for OpenAiLayer {
     type Service = OpenAiService<S>;
 
     fn layer(&self, inner: S) -> OpenAiService<S> {
-        OpenAiService {
-            inner,
-            handler: self.handler.clone(),
-        }
+        OpenAiService { inner, handler: self.handler.clone() }
     }
 }
 
@@ -98,12 +95,7 @@ struct Call {
 
 impl Call {
     fn new(handler: Handler) -> Self {
-        Self {
-            handler,
-            scope: Scope::current(),
-            attempts: AtomicU32::new(0),
-            span: OnceLock::new(),
-        }
+        Self { handler, scope: Scope::shared(), attempts: AtomicU32::new(0), span: OnceLock::new() }
     }
 
     /// The same request, seen each time it is built.
@@ -132,10 +124,7 @@ impl Call {
         }
         let run = Run::new("openai-chat", SpanKind::Llm).decoder(ChatDecoder::default());
         let span = self.scope.clone().run(|| self.handler.start(run));
-        let body = request
-            .body()
-            .and_then(reqwest::Body::as_bytes)
-            .unwrap_or_default();
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         span.feed(Piece::Request(Bytes::copy_from_slice(body)));
         Some(span)
     }
@@ -164,10 +153,9 @@ impl Call {
 
     fn aborted<T>(&self, outcome: Outcome<'_, T>) {
         match outcome {
-            Outcome::Panicked(message) => self
-                .span()
-                .into_iter()
-                .for_each(|span| span.panicked(message.clone())),
+            Outcome::Panicked(message) => {
+                self.span().into_iter().for_each(|span| span.panicked(message.clone()))
+            }
             Outcome::Dropped => self.span().into_iter().for_each(Span::cancel),
             _ => {}
         }

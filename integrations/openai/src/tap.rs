@@ -14,28 +14,17 @@ use reqwest::{Body, Response, ResponseBuilderExt};
 /// The same response; what is read of its body goes to `span` too, which ends when the body does.
 pub(crate) fn tapped(response: Response, span: Span) -> Response {
     let content_type = response.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    span.feed(Piece::Response {
-        status: response.status().as_u16(),
-        content_type,
-    });
+    let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    span.feed(Piece::Response { status: response.status().as_u16(), content_type });
 
     let mut head = http::Response::new(());
     *head.status_mut() = response.status();
     *head.version_mut() = response.version();
     *head.headers_mut() = response.headers().clone();
     let url = response.url().clone();
-    let body = Body::wrap_stream(Tap {
-        inner: Box::pin(response.bytes_stream()),
-        span: Some(span),
-    });
+    let body = Body::wrap_stream(Tap { inner: Box::pin(response.bytes_stream()), span: Some(span) });
     // The URL travels as an extension that only a builder can make.
-    let url = http::Response::builder()
-        .url(url)
-        .body(())
-        .unwrap_or_default();
+    let url = http::Response::builder().url(url).body(()).unwrap_or_default();
     *head.extensions_mut() = url.into_parts().0.extensions;
     head.map(|()| body).into()
 }
@@ -52,15 +41,12 @@ impl Stream for Tap {
         let polled = self.inner.as_mut().poll_next(cx);
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(bytes))) => self
-                .span
-                .iter()
-                .for_each(|span| span.feed(Piece::Body(bytes.clone()))),
-            Poll::Ready(Some(Err(error))) => self
-                .span
-                .take()
-                .into_iter()
-                .for_each(|span| span.fail(error.error_text())),
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.span.iter().for_each(|span| span.feed(Piece::Body(bytes.clone())))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.span.take().into_iter().for_each(|span| span.fail(error.error_text()))
+            }
             Poll::Ready(None) => {
                 if let Some(span) = self.span.take() {
                     span.feed(Piece::End);

@@ -51,18 +51,12 @@ pub(crate) fn seal_span(span: &mut SpanData, limits: &Limits) {
     if let Some(parameters) = &mut span.model_parameters {
         seal_object(parameters, limits);
     }
-    span.model = span
-        .model
-        .take()
-        .map(|model| cut(&clean(&model), MAX_SHORT));
+    span.model = span.model.take().map(|model| cut(&clean(&model), MAX_SHORT));
     span.error = span.error.take().map(|error| text(&error, limits));
     if let Some(usage) = &mut span.token_usage {
         seal_usage(usage, &mut span.metadata);
     }
-    span.cost = span
-        .cost
-        .take()
-        .and_then(|cost| seal_cost(cost, &mut span.metadata));
+    span.cost = span.cost.take().and_then(|cost| seal_cost(cost, &mut span.metadata));
 }
 
 fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
@@ -82,10 +76,7 @@ fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
     let before = usage.details.len();
     usage.details.retain(|_, count| fits(count));
     if left_out || usage.details.len() < before {
-        metadata.insert(
-            "pandaprobe.token_usage".to_owned(),
-            "a count of 2^31 or more was left out".into(),
-        );
+        metadata.insert("pandaprobe.token_usage".to_owned(), "a count of 2^31 or more was left out".into());
     }
 }
 
@@ -94,20 +85,13 @@ fn seal_cost(mut cost: Cost, metadata: &mut Object) -> Option<Cost> {
     cost.details.retain(|_, part| part.is_finite());
     let whole = cost.total.is_finite();
     if !whole || cost.details.len() < before {
-        metadata.insert(
-            "pandaprobe.cost".to_owned(),
-            "a cost that is no number was left out".into(),
-        );
+        metadata.insert("pandaprobe.cost".to_owned(), "a cost that is no number was left out".into());
     }
     whole.then_some(cost)
 }
 
 fn name(given: &str, fallback: &str) -> String {
-    if given.is_empty() {
-        fallback.to_owned()
-    } else {
-        cut(&clean(given), MAX_NAME)
-    }
+    if given.is_empty() { fallback.to_owned() } else { cut(&clean(given), MAX_NAME) }
 }
 
 /// At most `most` characters.
@@ -125,11 +109,7 @@ fn text(given: &str, limits: &Limits) -> String {
         return clean(given);
     }
     let end = given.floor_char_boundary(limits.max_text_bytes);
-    format!(
-        "{}… [cut by pandaprobe: {} bytes in all]",
-        clean(&given[..end]),
-        given.len()
-    )
+    format!("{}… [cut by pandaprobe: {} bytes in all]", clean(&given[..end]), given.len())
 }
 
 fn seal_object(object: &mut Object, limits: &Limits) {
@@ -162,9 +142,7 @@ fn seal_nested(value: &mut Value, limits: &Limits, depth: usize) {
 
 fn seal_fields(fields: &mut Object, limits: &Limits, depth: usize) {
     if fields.keys().any(|key| key.contains('\0')) {
-        let renamed = std::mem::take(fields)
-            .into_iter()
-            .map(|(key, value)| (clean(&key), value));
+        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (clean(&key), value));
         *fields = renamed.collect();
     }
     for value in fields.values_mut() {
@@ -179,9 +157,7 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
-    const LIMITS: Limits = Limits {
-        max_text_bytes: 100,
-    };
+    const LIMITS: Limits = Limits { max_text_bytes: 100 };
 
     #[test]
     fn what_the_backend_would_lose_is_repaired() {
@@ -204,10 +180,7 @@ mod tests {
         assert_eq!(span.name, "span");
         assert_eq!(span.model.as_ref().unwrap().len(), 255);
         let usage = span.token_usage.as_ref().unwrap();
-        assert_eq!(
-            (usage.prompt_tokens, usage.completion_tokens),
-            (None, Some(5))
-        );
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (None, Some(5)));
         assert_eq!(span.cost, None);
         assert!(
             span.metadata.contains_key("pandaprobe.cost")
@@ -221,9 +194,7 @@ mod tests {
         for _ in 0..1_000 {
             deep = json!([deep]);
         }
-        let limits = Limits {
-            max_text_bytes: 10_000,
-        };
+        let limits = Limits { max_text_bytes: 10_000 };
         seal_value(&mut deep, &limits);
         let levels = std::iter::successors(Some(&deep), |value| value.get(0)).count();
         assert_eq!(levels, MAX_DEPTH);
@@ -231,9 +202,6 @@ mod tests {
         let mut long = json!("ä".repeat(100));
         seal_value(&mut long, &LIMITS);
         let text = long.as_str().unwrap();
-        assert!(
-            text.starts_with("ääää") && text.contains("200 bytes in all"),
-            "{text}"
-        );
+        assert!(text.starts_with("ääää") && text.contains("200 bytes in all"), "{text}");
     }
 }

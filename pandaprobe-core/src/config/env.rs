@@ -5,14 +5,9 @@ use std::time::Duration;
 use super::{Config, ConfigError, Endpoint, Secret, project_name};
 
 /// Overlays the defaults with what `variable` knows.
-pub(super) fn read(
-    variable: impl Fn(&'static str) -> Option<String>,
-) -> Result<Config, ConfigError> {
+pub(super) fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Config, ConfigError> {
     let text = |name| variable(name).filter(|value| !value.is_empty());
-    let mut config = Config {
-        from_environment: true,
-        ..Config::new()
-    };
+    let mut config = Config { from_environment: true, ..Config::new() };
     if let Some(key) = text("PANDAPROBE_API_KEY") {
         config.api_key = Some(Secret(key).checked("PANDAPROBE_API_KEY")?);
     }
@@ -44,10 +39,7 @@ pub(super) fn read(
 
 /// `true`, `1`, `yes` and `on` in any case are true, everything else is false.
 fn truth(value: &str) -> bool {
-    matches!(
-        value.trim().to_ascii_lowercase().as_str(),
-        "true" | "1" | "yes" | "on"
-    )
+    matches!(value.trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on")
 }
 
 fn number<T>(
@@ -78,12 +70,7 @@ mod tests {
     use crate::config::*;
 
     fn with(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let found = |name: &str| {
-            variables
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| (*v).to_owned())
-        };
+        let found = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         read(found)
     }
 
@@ -115,10 +102,7 @@ mod tests {
         assert_eq!(config.api_key.as_ref().unwrap().expose(), "sk_pp_1");
         assert_eq!(config.project_name.as_deref(), Some("My project"));
         assert_eq!(config.endpoint.as_str(), "http://localhost:8000");
-        assert_eq!(
-            (config.environment.as_deref(), config.release.as_deref()),
-            (Some("prod"), Some("1.2"))
-        );
+        assert_eq!((config.environment.as_deref(), config.release.as_deref()), (Some("prod"), Some("1.2")));
         assert_eq!((config.enabled, config.debug), (false, true));
         assert_eq!((config.batch_size, config.max_queue_size), (7, 12));
         assert_eq!(config.flush_interval, Duration::from_millis(250));
@@ -127,11 +111,7 @@ mod tests {
     #[test]
     fn bad_numbers_fall_back_to_their_defaults() {
         for bad in ["ten", "-1", "0", "1e999", "NaN", " "] {
-            let config = with(&[
-                ("PANDAPROBE_BATCH_SIZE", bad),
-                ("PANDAPROBE_FLUSH_INTERVAL", bad),
-            ])
-            .unwrap();
+            let config = with(&[("PANDAPROBE_BATCH_SIZE", bad), ("PANDAPROBE_FLUSH_INTERVAL", bad)]).unwrap();
             assert_eq!(config.batch_size, DEFAULT_BATCH_SIZE, "{bad}");
             assert_eq!(config.flush_interval, DEFAULT_FLUSH_INTERVAL, "{bad}");
         }
@@ -139,20 +119,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_variable_and_its_value_but_never_the_key() {
-        let error = with(&[("PANDAPROBE_ENDPOINT", "localhost:8000")])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("PANDAPROBE_ENDPOINT") && error.contains("localhost:8000"),
-            "{error}"
-        );
-        let error = with(&[("PANDAPROBE_PROJECT_NAME", "a/b")])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("PANDAPROBE_PROJECT_NAME") && error.contains("a/b"),
-            "{error}"
-        );
+        let error = with(&[("PANDAPROBE_ENDPOINT", "localhost:8000")]).unwrap_err().to_string();
+        assert!(error.contains("PANDAPROBE_ENDPOINT") && error.contains("localhost:8000"), "{error}");
+        let error = with(&[("PANDAPROBE_PROJECT_NAME", "a/b")]).unwrap_err().to_string();
+        assert!(error.contains("PANDAPROBE_PROJECT_NAME") && error.contains("a/b"), "{error}");
         let error = with(&[("PANDAPROBE_API_KEY", "sk_pp_geheim\n")]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
         let config = with(&[("PANDAPROBE_API_KEY", "sk_pp_geheim")]).unwrap();

@@ -80,9 +80,8 @@ fn set_default(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
         // A thread that serves one user after another must not fall back to the first thread's user.
         let _ = REFUSED.try_with(|refused| *pick(&mut refused.borrow_mut()) = value);
     }
-    let message = format!(
-        "set_{what} was called outside of any scope where it could land on others: open a scope"
-    );
+    let message =
+        format!("set_{what} was called outside of any scope where it could land on others: open a scope");
     crate::client::report(ReportKind::IdentityRefused, message);
 }
 
@@ -98,21 +97,11 @@ pub(super) fn surround(here: &mut Surroundings) {
     let refused = if task::try_id().is_some() {
         Ids::default()
     } else {
-        REFUSED
-            .try_with(|refused| refused.borrow().clone())
-            .unwrap_or_default()
+        REFUSED.try_with(|refused| refused.borrow().clone()).unwrap_or_default()
     };
     let usable = Ids {
-        session: if refused.session.is_unset() {
-            ids.session
-        } else {
-            Slot::Unset
-        },
-        user: if refused.user.is_unset() {
-            ids.user
-        } else {
-            Slot::Unset
-        },
+        session: if refused.session.is_unset() { ids.session } else { Slot::Unset },
+        user: if refused.user.is_unset() { ids.user } else { Slot::Unset },
     };
     let before = here.ids.clone();
     here.ids = here.ids.or(&usable);

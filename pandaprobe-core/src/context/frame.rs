@@ -47,10 +47,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(ids: Ids) -> Self {
-        Self {
-            ids,
-            begun: Vec::new(),
-        }
+        Self { ids, begun: Vec::new() }
     }
 }
 
@@ -58,13 +55,7 @@ impl Frame {
     /// A layer that is inside a trace, or a span of it.
     pub(crate) fn at(parent: Option<Arc<Frame>>, position: Position) -> Self {
         let enters_span = position.span.is_some();
-        Self {
-            parent,
-            position: Some(position),
-            enters_trace: !enters_span,
-            enters_span,
-            ..Self::default()
-        }
+        Self { parent, position: Some(position), enters_trace: !enters_span, enters_span, ..Self::default() }
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
@@ -82,8 +73,7 @@ impl Frame {
 
     /// Whether `outer` is this layer or one outside of it.
     pub(super) fn is_within(&self, outer: &Arc<Frame>) -> bool {
-        self.layers()
-            .any(|frame| std::ptr::eq(frame, outer.as_ref()))
+        self.layers().any(|frame| std::ptr::eq(frame, outer.as_ref()))
     }
 
     pub(super) fn ids(&self) -> Ids {
@@ -96,10 +86,7 @@ impl Frame {
         for frame in self.layers() {
             ids = ids.or(&frame.ids());
             let is_border = frame.enters_trace
-                && frame
-                    .position
-                    .as_ref()
-                    .is_some_and(|position| Arc::ptr_eq(&position.trace, trace));
+                && frame.position.as_ref().is_some_and(|position| Arc::ptr_eq(&position.trace, trace));
             if is_border {
                 return ids;
             }
@@ -119,9 +106,7 @@ impl Frame {
             }
             here.ids = here.ids.or(&ids);
             for (key, value) in &frame.metadata {
-                here.metadata
-                    .entry(key.clone())
-                    .or_insert_with(|| value.clone());
+                here.metadata.entry(key.clone()).or_insert_with(|| value.clone());
             }
             tags.push(&frame.tags);
             layer = frame.parent.as_ref();
@@ -158,14 +143,9 @@ impl Frame {
             return;
         }
         state.begun.retain(is_open);
-        let begun_under_old =
-            |trace: Arc<TraceRecord>| trace.with(|trace| *pick(&mut trace.ids) == old);
-        let affected = state
-            .begun
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|t| begun_under_old(Arc::clone(t)))
-            .count();
+        let begun_under_old = |trace: Arc<TraceRecord>| trace.with(|trace| *pick(&mut trace.ids) == old);
+        let affected =
+            state.begun.iter().filter_map(Weak::upgrade).filter(|t| begun_under_old(Arc::clone(t))).count();
         drop(state);
         if affected > 0 {
             let message = format!(
@@ -206,8 +186,6 @@ fn is_open(trace: &Weak<TraceRecord>) -> bool {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame")
-            .field("position", &self.position)
-            .finish_non_exhaustive()
+        f.debug_struct("Frame").field("position", &self.position).finish_non_exhaustive()
     }
 }

@@ -39,10 +39,7 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Those of the place where the program is, for something with the `explicit` identity.
     pub(crate) fn here(explicit: &Ids) -> Self {
-        let mut here = Self {
-            ids: explicit.clone(),
-            ..Self::default()
-        };
+        let mut here = Self { ids: explicit.clone(), ..Self::default() };
         if let Some(frame) = current() {
             frame.surround(&mut here);
         }

@@ -84,10 +84,13 @@ impl Scope {
     /// ```
     pub fn current() -> Self {
         let carried = current().map_or_else(Arc::default, |frame| frame.detached());
-        Self {
-            carried: Some(carried),
-            ..Self::default()
-        }
+        Self { carried: Some(carried), ..Self::default() }
+    }
+
+    /// What is current here, trace and span included, shared and not copied: for an integration whose work is
+    /// done elsewhere on behalf of the caller, within one call.
+    pub fn shared() -> Self {
+        Self { carried: Some(current().unwrap_or_default()), ..Self::default() }
     }
 
     /// Sets the session; see [`session`].
@@ -129,10 +132,10 @@ impl Scope {
     /// A future that has the scope current whenever it is polled or dropped, on whatever thread. Outside of it
     /// is what was current where this was called, or what is current inside of that where it is first polled.
     pub fn scope<F: IntoFuture>(self, future: F) -> Scoped<F::IntoFuture> {
-        let mut home = Home::new(Some(self));
-        // Builders that become futures may already look around.
-        let future = home.inside(|| future.into_future());
-        Scoped::new(home, future)
+        // Builders that become futures may already look around. What is outside of this scope is not settled
+        // before the future is polled, so this is a scope of its own.
+        let future = self.clone().run(|| future.into_future());
+        self.scope_stream(future)
     }
 
     /// A stream that has the scope current whenever it is polled or dropped, on whatever thread.
@@ -148,9 +151,7 @@ impl Scope {
     /// Makes the scope current until the guard is dropped, for code without awaits. Held across an await it is
     /// ignored in other tasks; use [`scope`](Self::scope) there.
     pub fn enter(self) -> ScopeGuard {
-        ScopeGuard {
-            _active: Active::guard(self.frame(current())),
-        }
+        ScopeGuard { _active: Active::guard(self.frame(current())) }
     }
 
     pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {

@@ -20,25 +20,16 @@ pub(crate) enum Home {
     /// Nothing is recorded at all.
     Off,
     /// Not needed yet.
-    Unbuilt {
-        scope: Option<Box<Scope>>,
-        made_in: Option<Arc<Frame>>,
-    },
+    Unbuilt { scope: Option<Box<Scope>>, made_in: Option<Arc<Frame>> },
     /// Made. `None`: outside of everything.
-    Built {
-        frame: Option<Arc<Frame>>,
-        owner: u64,
-    },
+    Built { frame: Option<Arc<Frame>>, owner: u64 },
 }
 
 impl Home {
     /// Inside of `scope`, which is inside of what is current.
     pub(crate) fn new(scope: Option<Scope>) -> Self {
         if anything_enabled() {
-            Self::Unbuilt {
-                scope: scope.map(Box::new),
-                made_in: current(),
-            }
+            Self::Unbuilt { scope: scope.map(Box::new), made_in: current() }
         } else {
             Self::Off
         }
@@ -46,10 +37,7 @@ impl Home {
 
     /// In `frame`.
     pub(crate) fn at(frame: Arc<Frame>) -> Self {
-        Self::Built {
-            frame: Some(frame),
-            owner: unique(),
-        }
+        Self::Built { frame: Some(frame), owner: unique() }
     }
 
     /// Runs `f` at home.
@@ -60,16 +48,10 @@ impl Home {
                 Some(scope) => Some(scope.frame(outer)),
                 None => outer,
             };
-            *self = Self::Built {
-                frame,
-                owner: unique(),
-            };
+            *self = Self::Built { frame, owner: unique() };
         }
         let _active = match self {
-            Self::Built {
-                frame: Some(frame),
-                owner,
-            } => Some(Active::enter(Arc::clone(frame), *owner)),
+            Self::Built { frame: Some(frame), owner } => Some(Active::enter(Arc::clone(frame), *owner)),
             _ => None,
         };
         f()
@@ -113,10 +95,7 @@ pin_project! {
 
 impl<T> Scoped<T> {
     pub(crate) fn new(home: Home, inner: T) -> Self {
-        Self {
-            home,
-            inner: Some(inner),
-        }
+        Self { home, inner: Some(inner) }
     }
 
     /// Drops what is inside, at home: its destructors may record.
@@ -170,11 +149,7 @@ pub trait InCurrentScope: Sized {
     /// # }
     /// ```
     fn in_current_scope(self) -> Scoped<Self> {
-        let home = if anything_enabled() {
-            Home::new(Some(Scope::current()))
-        } else {
-            Home::Off
-        };
+        let home = if anything_enabled() { Home::new(Some(Scope::current())) } else { Home::Off };
         Scoped::new(home, self)
     }
 }

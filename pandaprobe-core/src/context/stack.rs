@@ -27,10 +27,7 @@ enum How {
     /// A future that is being polled or dropped, or a closure that runs. The owner is the same in each poll.
     Active { owner: u64 },
     /// A guard, entered inside the active owner `inside` (none: outside all) by the task `stamp`.
-    Guard {
-        inside: Option<u64>,
-        stamp: Option<task::Id>,
-    },
+    Guard { inside: Option<u64>, stamp: Option<task::Id> },
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -43,12 +40,10 @@ pub(crate) fn unique() -> u64 {
 /// The innermost frame that is current here.
 pub(crate) fn current() -> Option<Arc<Frame>> {
     let mut foreign = false;
-    let frame = STACK
-        .try_with(|stack| find(&stack.borrow(), &mut foreign))
-        .ok()
-        .flatten();
+    let frame = STACK.try_with(|stack| find(&stack.borrow(), &mut foreign)).ok().flatten();
     if foreign {
-        let message = "a scope guard was held across an await and seen from another task; use scope(future) there";
+        let message =
+            "a scope guard was held across an await and seen from another task; use scope(future) there";
         crate::client::report_to_global(ReportKind::ForeignGuard, message);
     }
     frame
@@ -91,32 +86,19 @@ impl Active {
     /// For a guard that the application holds.
     pub(super) fn guard(frame: Arc<Frame>) -> Self {
         let inside = STACK.try_with(|stack| {
-            stack
-                .borrow()
-                .iter()
-                .rev()
-                .find_map(|entry| match entry.how {
-                    How::Active { owner } => Some(owner),
-                    How::Guard { .. } => None,
-                })
+            stack.borrow().iter().rev().find_map(|entry| match entry.how {
+                How::Active { owner } => Some(owner),
+                How::Guard { .. } => None,
+            })
         });
-        Self::push(
-            frame,
-            How::Guard {
-                inside: inside.ok().flatten(),
-                stamp: task::try_id(),
-            },
-        )
+        Self::push(frame, How::Guard { inside: inside.ok().flatten(), stamp: task::try_id() })
     }
 
     fn push(frame: Arc<Frame>, how: How) -> Self {
         let id = unique();
         // While a thread ends its stack is gone; then nothing is current.
         let _ = STACK.try_with(|stack| stack.borrow_mut().push(Entry { id, frame, how }));
-        Self {
-            id,
-            _not_send: std::marker::PhantomData,
-        }
+        Self { id, _not_send: std::marker::PhantomData }
     }
 }
 

@@ -34,10 +34,7 @@ impl ConsoleExporter {
     }
 
     fn writing(out: impl Write + Send + 'static, colour: bool) -> Self {
-        Self {
-            out: Mutex::new(Box::new(out)),
-            colour,
-        }
+        Self { out: Mutex::new(Box::new(out)), colour }
     }
 
     fn print(&self, text: impl fmt::Display) {
@@ -59,9 +56,7 @@ impl Default for ConsoleExporter {
 
 impl fmt::Debug for ConsoleExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsoleExporter")
-            .field("colour", &self.colour)
-            .finish_non_exhaustive()
+        f.debug_struct("ConsoleExporter").field("colour", &self.colour).finish_non_exhaustive()
     }
 }
 
@@ -75,24 +70,14 @@ impl Exporter for ConsoleExporter {
                 }
             }
             Payload::Spans => {
-                let names: Vec<String> = envelope
-                    .spans()
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|span| span.name)
-                    .collect();
-                self.print(format_args!(
-                    "trace {id}: later spans: {}\n",
-                    names.join(", ")
-                ));
+                let names: Vec<String> =
+                    envelope.spans().unwrap_or_default().into_iter().map(|span| span.name).collect();
+                self.print(format_args!("trace {id}: later spans: {}\n", names.join(", ")));
             }
             Payload::Update => self.print(format_args!("trace {id}: updated\n")),
             Payload::Score => {
                 if let Some(score) = envelope.score() {
-                    self.print(format_args!(
-                        "trace {id}: score {} = {}\n",
-                        score.name, score.value
-                    ));
+                    self.print(format_args!("trace {id}: score {} = {}\n", score.name, score.value));
                 }
             }
         }

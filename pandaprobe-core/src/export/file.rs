@@ -23,10 +23,7 @@ pub struct FileExporter {
 impl FileExporter {
     /// Appends to the file at `path`.
     pub fn new(path: impl AsRef<Path>) -> Self {
-        Self {
-            path: path.as_ref().to_owned(),
-            file: Mutex::new(None),
-        }
+        Self { path: path.as_ref().to_owned(), file: Mutex::new(None) }
     }
 
     fn write(&self, envelope: &Envelope) -> io::Result<()> {

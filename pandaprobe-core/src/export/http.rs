@@ -43,15 +43,9 @@ impl HttpExporter {
             .header("X-Request-ID", envelope.request_id().to_string())
             .header(header::CONTENT_TYPE, "application/json")
             .body(envelope.body().clone());
-        let response = request
-            .send()
-            .await
-            .map_err(|error| unreachable_now(&error, &self.target.api_key))?;
+        let response = request.send().await.map_err(|error| unreachable_now(&error, &self.target.api_key))?;
         let status = response.status();
-        let asked = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
+        let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let asked = asked.and_then(|value| retry_after(value, SystemTime::now()));
         // The body is read to its end even if nobody needs it, so that the connection can be used again.
         let body = response.bytes().await.unwrap_or_default();
@@ -86,18 +80,8 @@ fn judge(
         return Ok(());
     }
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = format!(
-        "{} answered {status}: {}",
-        name(payload),
-        detail(&answer, body)
-    );
-    let retry = |after, everything| {
-        Err(ExportError::Retry {
-            message: message.clone(),
-            after,
-            everything,
-        })
-    };
+    let message = format!("{} answered {status}: {}", name(payload), detail(&answer, body));
+    let retry = |after, everything| Err(ExportError::Retry { message: message.clone(), after, everything });
     // The backend stores a trace some time after it took it; until then it knows nothing of it.
     let not_yet_stored = status == StatusCode::NOT_FOUND && payload != Payload::Trace;
     match status.as_u16() {
@@ -124,8 +108,7 @@ fn detail(answer: &Value, body: &[u8]) -> String {
     const MOST: usize = 300;
     let text = |key: &str| answer[key].as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("error"));
-    let said =
-        said.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned());
+    let said = said.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned());
     let errors = answer["errors"].as_array().into_iter().flatten();
     let fields: Vec<&str> = errors.filter_map(|error| error["field"].as_str()).collect();
     let mut line: String = said.chars().take(MOST).collect();
@@ -148,62 +131,26 @@ mod tests {
     use super::*;
 
     fn answer(payload: Payload, status: u16, body: &str) -> Result<(), ExportError> {
-        judge(
-            payload,
-            StatusCode::from_u16(status).unwrap(),
-            None,
-            body.as_bytes(),
-        )
+        judge(payload, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
     }
 
     #[test]
     fn each_answer_of_the_backend_means_what_it_should() {
-        let retried = |result| {
-            matches!(
-                result,
-                Err(ExportError::Retry {
-                    everything: false,
-                    ..
-                })
-            )
-        };
-        let paced = |result| {
-            matches!(
-                result,
-                Err(ExportError::Retry {
-                    everything: true,
-                    after: Some(_),
-                    ..
-                })
-            )
-        };
+        let retried = |result| matches!(result, Err(ExportError::Retry { everything: false, .. }));
+        let paced =
+            |result| matches!(result, Err(ExportError::Retry { everything: true, after: Some(_), .. }));
         let rejected = |result| matches!(result, Err(ExportError::Rejected { .. }));
         assert_eq!(answer(Payload::Trace, 202, "{}"), Ok(()));
-        assert!(paced(answer(
-            Payload::Trace,
-            429,
-            r#"{"error":"Rate limit exceeded: 100 per 1 minute"}"#
-        )));
+        assert!(paced(answer(Payload::Trace, 429, r#"{"error":"Rate limit exceeded: 100 per 1 minute"}"#)));
         assert!(paced(answer(Payload::Trace, 429, "not JSON")));
-        assert!(rejected(answer(
-            Payload::Trace,
-            429,
-            r#"{"detail":"You've reached the traces limit"}"#
-        )));
+        assert!(rejected(answer(Payload::Trace, 429, r#"{"detail":"You've reached the traces limit"}"#)));
         for status in [408, 425, 500, 502, 503, 504] {
-            assert!(
-                retried(answer(Payload::Trace, status, "Internal Server Error")),
-                "{status}"
-            );
+            assert!(retried(answer(Payload::Trace, status, "Internal Server Error")), "{status}");
         }
         for status in [301, 400, 401, 403, 404, 409, 413, 422] {
             assert!(rejected(answer(Payload::Trace, status, "{}")), "{status}");
         }
-        assert!(retried(answer(
-            Payload::Spans,
-            404,
-            r#"{"detail":"Trace not found"}"#
-        )));
+        assert!(retried(answer(Payload::Spans, 404, r#"{"detail":"Trace not found"}"#)));
         assert!(retried(answer(Payload::Update, 404, "{}")));
     }
 
@@ -211,9 +158,6 @@ mod tests {
     fn a_refusal_names_the_field_but_not_its_value() {
         let body = r#"{"detail":"Validation error","errors":[{"field":"spans -> 0 -> name","message":"m","input":"SECRET"}]}"#;
         let error = answer(Payload::Trace, 422, body).unwrap_err().to_string();
-        assert!(
-            error.contains("spans -> 0 -> name") && !error.contains("SECRET"),
-            "{error}"
-        );
+        assert!(error.contains("spans -> 0 -> name") && !error.contains("SECRET"), "{error}");
     }
 }

@@ -46,19 +46,12 @@ impl MemoryExporter {
 
     /// The scores, in order of arrival.
     pub fn scores(&self) -> Vec<ScoreData> {
-        self.envelopes()
-            .iter()
-            .filter_map(Envelope::score)
-            .collect()
+        self.envelopes().iter().filter_map(Envelope::score).collect()
     }
 }
 
 fn merge(traces: &mut [TraceData], envelope: &Envelope) {
-    let Some(trace) = traces
-        .iter_mut()
-        .rev()
-        .find(|t| t.trace_id == envelope.trace_id())
-    else {
+    let Some(trace) = traces.iter_mut().rev().find(|t| t.trace_id == envelope.trace_id()) else {
         return;
     };
     for span in envelope.spans().unwrap_or_default() {

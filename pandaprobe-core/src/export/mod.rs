@@ -81,12 +81,7 @@ pub struct Envelope {
 
 impl Envelope {
     pub(crate) fn new(payload: Payload, trace_id: TraceId, body: Bytes) -> Self {
-        Self {
-            payload,
-            trace_id,
-            request_id: Uuid::new_v4(),
-            body,
-        }
+        Self { payload, trace_id, request_id: Uuid::new_v4(), body }
     }
 
     /// What the envelope holds.

@@ -29,11 +29,7 @@ pub struct Tree<'a> {
 impl<'a> Tree<'a> {
     /// The tree of `trace`, without colour.
     pub fn new(trace: &'a TraceData) -> Self {
-        Self {
-            trace,
-            colour: false,
-            times: true,
-        }
+        Self { trace, colour: false, times: true }
     }
 
     /// Whether to use the colours of a terminal.
@@ -90,11 +86,7 @@ impl<'a> Tree<'a> {
                 self.paint(f, RED, text.as_deref().unwrap_or("ERROR"))
             }
         }?;
-        if let Some(end) = span
-            .metadata
-            .get("pandaprobe.end")
-            .and_then(|end| end.as_str())
-        {
+        if let Some(end) = span.metadata.get("pandaprobe.end").and_then(|end| end.as_str()) {
             write!(f, " ({})", one_line(end))?;
         }
         writeln!(f)
@@ -133,11 +125,7 @@ impl<'a> Tree<'a> {
 
     fn paint(&self, f: &mut fmt::Formatter<'_>, style: Style, text: &str) -> fmt::Result {
         let text = one_line(text);
-        if self.colour {
-            write!(f, "{style}{text}{style:#}")
-        } else {
-            f.write_str(&text)
-        }
+        if self.colour { write!(f, "{style}{text}{style:#}") } else { f.write_str(&text) }
     }
 }
 
@@ -152,9 +140,7 @@ fn children(spans: &[SpanData]) -> Children<'_> {
     let known: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
     let mut children = Children::new();
     for span in spans {
-        let parent = span
-            .parent_span_id
-            .filter(|id| known.contains(id) && *id != span.span_id);
+        let parent = span.parent_span_id.filter(|id| known.contains(id) && *id != span.span_id);
         children.entry(parent).or_default().push(span);
     }
     for siblings in children.values_mut() {
@@ -180,25 +166,15 @@ fn kind_style(kind: SpanKind) -> Style {
 fn tokens(f: &mut fmt::Formatter<'_>, usage: &TokenUsage) -> fmt::Result {
     match (usage.prompt_tokens, usage.completion_tokens) {
         (Some(prompt), Some(completion)) => write!(f, " {prompt}→{completion} tokens"),
-        _ => usage
-            .total()
-            .map_or(Ok(()), |total| write!(f, " {total} tokens")),
+        _ => usage.total().map_or(Ok(()), |total| write!(f, " {total} tokens")),
     }
 }
 
 /// What was recorded may hold line ends or terminal codes; neither may reach the console.
 fn one_line(text: &str) -> String {
     const MOST: usize = 200;
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MOST)
-        .collect();
-    if text.chars().nth(MOST).is_some() {
-        clean + "…"
-    } else {
-        clean
-    }
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
+    if text.chars().nth(MOST).is_some() { clean + "…" } else { clean }
 }
 
 impl fmt::Display for Tree<'_> {

@@ -81,11 +81,7 @@ pub enum InvalidId {
 fn checked(id: impl Into<String>) -> Result<Arc<str>, InvalidId> {
     let id: String = id.into();
     // Bytes bound characters from above, so that a common short id is not counted.
-    let chars = if id.len() <= MAX_ID_CHARS {
-        id.len()
-    } else {
-        id.chars().count()
-    };
+    let chars = if id.len() <= MAX_ID_CHARS { id.len() } else { id.chars().count() };
     match chars {
         0 => Err(InvalidId::Empty),
         _ if chars > MAX_ID_CHARS => Err(InvalidId::TooLong { chars }),
@@ -154,18 +150,8 @@ mod tests {
     fn ids_are_checked_and_never_cut() {
         assert_eq!(UserId::new(""), Err(InvalidId::Empty));
         assert_eq!(UserId::new("a\0b"), Err(InvalidId::Nul));
-        assert_eq!(
-            SessionId::new("ä".repeat(256)),
-            Err(InvalidId::TooLong { chars: 256 })
-        );
-        assert_eq!(
-            SessionId::new("ä".repeat(255))
-                .unwrap()
-                .as_str()
-                .chars()
-                .count(),
-            255
-        );
+        assert_eq!(SessionId::new("ä".repeat(256)), Err(InvalidId::TooLong { chars: 256 }));
+        assert_eq!(SessionId::new("ä".repeat(255)).unwrap().as_str().chars().count(), 255);
         assert_eq!(String::from(UserId::new("ada").unwrap()), "ada");
     }
 }

@@ -36,9 +36,7 @@ impl Messages {
 
     /// Adds the result of a tool call.
     pub fn tool(self, tool_call_id: impl Into<String>, content: impl Into<Value>) -> Self {
-        self.push(
-            json!({"role": "tool", "tool_call_id": tool_call_id.into(), "content": content.into()}),
-        )
+        self.push(json!({"role": "tool", "tool_call_id": tool_call_id.into(), "content": content.into()}))
     }
 
     /// Adds a message of any role. `human`, `ai`, `model`, `developer` and `function` become the roles that
@@ -90,10 +88,7 @@ pub fn last_assistant(value: &Value) -> Value {
 
 fn last_of(value: &Value, role: &str) -> Value {
     let last = value["messages"].as_array().and_then(|messages| {
-        messages
-            .iter()
-            .rev()
-            .find(|m| m["role"].as_str().map(known_role) == Some(role))
+        messages.iter().rev().find(|m| m["role"].as_str().map(known_role) == Some(role))
     });
     last.map_or_else(|| value.clone(), |message| json!({"messages": [message]}))
 }
@@ -104,25 +99,11 @@ mod tests {
 
     #[test]
     fn last_messages_are_found_under_any_name_of_their_role() {
-        let talk: Value = Messages::new()
-            .user("a")
-            .assistant("b")
-            .user("c")
-            .tool("1", "d")
-            .into();
-        assert_eq!(
-            last_user(&talk),
-            json!({"messages": [{"role": "user", "content": "c"}]})
-        );
-        assert_eq!(
-            last_assistant(&talk),
-            json!({"messages": [{"role": "assistant", "content": "b"}]})
-        );
+        let talk: Value = Messages::new().user("a").assistant("b").user("c").tool("1", "d").into();
+        assert_eq!(last_user(&talk), json!({"messages": [{"role": "user", "content": "c"}]}));
+        assert_eq!(last_assistant(&talk), json!({"messages": [{"role": "assistant", "content": "b"}]}));
         let human = json!({"messages": [{"role": "human", "content": "h"}, {"role": "ai", "content": "x"}]});
-        assert_eq!(
-            last_user(&human),
-            json!({"messages": [{"role": "human", "content": "h"}]})
-        );
+        assert_eq!(last_user(&human), json!({"messages": [{"role": "human", "content": "h"}]}));
         assert_eq!(last_user(&json!("plain")), json!("plain"));
         assert_eq!(last_user(&json!({"messages": 3})), json!({"messages": 3}));
     }

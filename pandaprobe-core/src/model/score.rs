@@ -65,11 +65,7 @@ pub struct ScoreData {
 impl ScoreData {
     /// A score in the form the backend takes; `None` for a number that is not from 0 to 1, which the backend
     /// refuses.
-    pub fn new(
-        trace_id: TraceId,
-        name: impl Into<String>,
-        value: impl Into<ScoreValue>,
-    ) -> Option<Self> {
+    pub fn new(trace_id: TraceId, name: impl Into<String>, value: impl Into<ScoreValue>) -> Option<Self> {
         let (value, data_type) = match value.into() {
             ScoreValue::Numeric(n) if !(0.0..=1.0).contains(&n) => return None,
             ScoreValue::Numeric(n) => (n.to_string(), "NUMERIC"),
@@ -99,10 +95,7 @@ mod tests {
         assert_eq!(score(0.9.into()), Some(("0.9".into(), "NUMERIC".into())));
         assert_eq!(score(1.0.into()), Some(("1".into(), "NUMERIC".into())));
         assert_eq!(score(true.into()), Some(("true".into(), "BOOLEAN".into())));
-        assert_eq!(
-            score("PASS".into()),
-            Some(("PASS".into(), "CATEGORICAL".into()))
-        );
+        assert_eq!(score("PASS".into()), Some(("PASS".into(), "CATEGORICAL".into())));
         assert_eq!(score(1.01.into()), None);
         assert_eq!(score(f64::NAN.into()), None);
     }

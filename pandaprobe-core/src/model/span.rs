@@ -58,18 +58,9 @@ impl FromStr for SpanKind {
     type Err = UnknownKind;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let kinds = [
-            Self::Agent,
-            Self::Tool,
-            Self::Llm,
-            Self::Retriever,
-            Self::Chain,
-            Self::Embedding,
-            Self::Other,
-        ];
-        let found = kinds
-            .into_iter()
-            .find(|k| k.as_str().eq_ignore_ascii_case(word));
+        let kinds =
+            [Self::Agent, Self::Tool, Self::Llm, Self::Retriever, Self::Chain, Self::Embedding, Self::Other];
+        let found = kinds.into_iter().find(|k| k.as_str().eq_ignore_ascii_case(word));
         found.ok_or_else(|| UnknownKind(word.to_owned()))
     }
 }

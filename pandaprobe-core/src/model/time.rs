@@ -31,10 +31,7 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let clamped = since_epoch.min(Duration::from_secs(LAST));
-        Self(
-            UNIX_EPOCH
-                + Duration::from_micros(u64::try_from(clamped.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Self(UNIX_EPOCH + Duration::from_micros(u64::try_from(clamped.as_micros()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -68,9 +65,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let utc = text.strip_suffix("+00:00").map(|t| format!("{t}Z"));
-        humantime::parse_rfc3339(utc.as_deref().unwrap_or(&text))
-            .map(Self::from)
-            .map_err(D::Error::custom)
+        humantime::parse_rfc3339(utc.as_deref().unwrap_or(&text)).map(Self::from).map_err(D::Error::custom)
     }
 }
 
@@ -84,8 +79,7 @@ mod tests {
         let json = serde_json::to_string(&time).unwrap();
         assert_eq!(json, "\"2023-11-14T22:13:20.123456Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time);
-        let offset: Timestamp =
-            serde_json::from_str("\"2023-11-14T22:13:20.123456+00:00\"").unwrap();
+        let offset: Timestamp = serde_json::from_str("\"2023-11-14T22:13:20.123456+00:00\"").unwrap();
         assert_eq!(offset, time);
     }
 

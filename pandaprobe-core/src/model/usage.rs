@@ -65,12 +65,7 @@ impl TokenUsage {
     pub fn total(&self) -> Option<u64> {
         let parts = [self.prompt_tokens, self.completion_tokens];
         let known = parts.iter().any(Option::is_some);
-        let sum = || {
-            parts
-                .iter()
-                .flatten()
-                .fold(0u64, |a, b| a.saturating_add(*b))
-        };
+        let sum = || parts.iter().flatten().fold(0u64, |a, b| a.saturating_add(*b));
         self.total_tokens.or_else(|| known.then(sum))
     }
 }
@@ -89,10 +84,7 @@ pub struct Cost {
 impl Cost {
     /// A cost of which only the total is known.
     pub fn new(total: f64) -> Self {
-        Self {
-            total,
-            details: BTreeMap::new(),
-        }
+        Self { total, details: BTreeMap::new() }
     }
 
     /// Adds a part, such as `prompt`.

@@ -69,11 +69,7 @@ enum Phase {
 
 impl Open {
     fn new(trace: Arc<TraceRecord>) -> Self {
-        let phase = if trace.is_sent() {
-            Phase::Sent
-        } else {
-            Phase::Held
-        };
+        let phase = if trace.is_sent() { Phase::Sent } else { Phase::Held };
         Self {
             trace,
             phase,
@@ -105,14 +101,7 @@ impl Assembler {
         budget: Arc<Budget>,
         reporter: Arc<Reporter>,
     ) -> Self {
-        Self {
-            settings,
-            queue,
-            budget,
-            reporter,
-            open: HashMap::new(),
-            next_sweep: None,
-        }
+        Self { settings, queue, budget, reporter, open: HashMap::new(), next_sweep: None }
     }
 
     pub(super) fn run(mut self, inbox: &Receiver<Event>) {
@@ -124,9 +113,7 @@ impl Assembler {
             match catch_unwind(AssertUnwindSafe(|| self.step(event))) {
                 Ok(Flow::Go) => {}
                 Ok(Flow::Stop) => return,
-                Err(_) => self
-                    .reporter
-                    .report(ReportKind::Panicked, "assembling a trace panicked"),
+                Err(_) => self.reporter.report(ReportKind::Panicked, "assembling a trace panicked"),
             }
         }
     }
@@ -138,9 +125,7 @@ impl Assembler {
             Err(RecvTimeoutError::Disconnected) => return Flow::Stop,
         };
         self.sweep_if_due();
-        self.reporter
-            .open
-            .store(self.open.len() as u64, Ordering::Relaxed);
+        self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
         flow
     }
 
@@ -150,19 +135,12 @@ impl Assembler {
                 self.open.insert(trace.id, Open::new(trace));
             }
             Event::SpanStarted(span) => self.span_started(span),
-            Event::Piece {
-                span,
-                piece,
-                at,
-                charge,
-            } => self.piece(&span, piece, at, charge),
+            Event::Piece { span, piece, at, charge } => self.piece(&span, piece, at, charge),
             Event::SpanEnded(span) => self.span_ended(&span),
             Event::TraceEnded(trace) => self.trace_ended(&trace),
             Event::Score(score) => self.score(*score),
             Event::Flush(waiter) => {
-                self.reporter
-                    .open
-                    .store(self.open.len() as u64, Ordering::Relaxed);
+                self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
                 self.queue.when_settled(waiter);
             }
             Event::Stop(waiter) => {
@@ -177,10 +155,7 @@ impl Assembler {
     // ---- events
 
     fn entry(&mut self, trace: &Arc<TraceRecord>) -> &mut Open {
-        let open = self
-            .open
-            .entry(trace.id)
-            .or_insert_with(|| Open::new(Arc::clone(trace)));
+        let open = self.open.entry(trace.id).or_insert_with(|| Open::new(Arc::clone(trace)));
         open.last_event = Instant::now();
         open
     }
@@ -212,13 +187,9 @@ impl Assembler {
             Err(_) => {
                 *decoder = None;
                 drop(decoder);
-                self.reporter
-                    .report(ReportKind::Panicked, "a decoder panicked");
+                self.reporter.report(ReportKind::Panicked, "a decoder panicked");
                 span.with(|state| {
-                    state.data.metadata.insert(
-                        "pandaprobe.omitted".to_owned(),
-                        "the decoder panicked".into(),
-                    )
+                    state.data.metadata.insert("pandaprobe.omitted".to_owned(), "the decoder panicked".into())
                 });
             }
         }
@@ -281,12 +252,8 @@ impl Assembler {
         let Some(open) = self.open.get(&id) else {
             return;
         };
-        let unended: Vec<Arc<SpanRecord>> = open
-            .spans
-            .iter()
-            .filter(|span| !has_ended(span))
-            .cloned()
-            .collect();
+        let unended: Vec<Arc<SpanRecord>> =
+            open.spans.iter().filter(|span| !has_ended(span)).cloned().collect();
         self.send_whole(id, &unended);
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Sent;
@@ -346,23 +313,17 @@ impl Assembler {
                 Io::Moved => (None, None),
             };
             let (input, output) = (state.data.input.take(), state.data.output.take());
-            let mut data = TraceData {
-                input,
-                output,
-                ..state.data.clone()
-            };
+            let mut data = TraceData { input, output, ..state.data.clone() };
             (state.data.input, state.data.output) = kept;
             data.environment.clone_from(&self.settings.environment);
             data.release.clone_from(&self.settings.release);
             data.session_id = state.ids.session.value();
             data.user_id = state.ids.user.value();
-            for (slot, key) in [
-                (&state.ids.session, "pandaprobe.session_id"),
-                (&state.ids.user, "pandaprobe.user_id"),
-            ] {
+            for (slot, key) in
+                [(&state.ids.session, "pandaprobe.session_id"), (&state.ids.user, "pandaprobe.user_id")]
+            {
                 if let Slot::Blocked(why) = slot {
-                    data.metadata
-                        .insert(key.to_owned(), format!("refused: {why}").into());
+                    data.metadata.insert(key.to_owned(), format!("refused: {why}").into());
                 }
             }
             apply_exit_to_trace(&mut data, state.exit.as_ref(), state.status);
@@ -416,12 +377,9 @@ impl Assembler {
                         "a finished item did not fit into max_buffered_bytes",
                     );
                 }
-                self.queue
-                    .push(Envelope::new(payload, id, Bytes::from(json)), charge);
+                self.queue.push(Envelope::new(payload, id, Bytes::from(json)), charge);
             }
-            Err(error) => self
-                .reporter
-                .dropped(DropReason::Unserialisable, 1, error.to_string()),
+            Err(error) => self.reporter.dropped(DropReason::Unserialisable, 1, error.to_string()),
         }
     }
 
@@ -435,8 +393,7 @@ impl Assembler {
         }
         if self.next_sweep.is_none() && !self.open.is_empty() {
             let shortest = self.settings.linger.min(self.settings.max_trace_age) / 4;
-            self.next_sweep =
-                Some(now + shortest.clamp(Duration::from_millis(5), Duration::from_secs(1)));
+            self.next_sweep = Some(now + shortest.clamp(Duration::from_millis(5), Duration::from_secs(1)));
         }
     }
 
@@ -448,12 +405,8 @@ impl Assembler {
             Phase::Held | Phase::Live => open.trace.age() >= age,
             Phase::Sent => open.last_event.elapsed() >= age,
         };
-        let due: Vec<(TraceId, Phase, bool)> = self
-            .open
-            .values()
-            .filter(due)
-            .map(|open| (open.trace.id, open.phase, open.root_ended))
-            .collect();
+        let due: Vec<(TraceId, Phase, bool)> =
+            self.open.values().filter(due).map(|open| (open.trace.id, open.phase, open.root_ended)).collect();
         for (id, phase, root_ended) in due {
             if phase == Phase::Sent {
                 self.open.remove(&id);
@@ -478,16 +431,10 @@ impl Assembler {
                 if let Some(root) = &root {
                     adopt_io(&mut state.data, root);
                 }
-                state
-                    .data
-                    .metadata
-                    .insert("pandaprobe.end".to_owned(), "max_trace_age".into());
+                state.data.metadata.insert("pandaprobe.end".to_owned(), "max_trace_age".into());
                 state.data.ended_at.get_or_insert(open.trace.now());
             });
-            self.reporter.report(
-                ReportKind::TraceForgotten,
-                format!("trace {id} never ended"),
-            );
+            self.reporter.report(ReportKind::TraceForgotten, format!("trace {id} never ended"));
         }
     }
 
@@ -497,11 +444,8 @@ impl Assembler {
             let Some(open) = self.open.get(&id) else {
                 continue;
             };
-            let (trace, spans, sent) = (
-                Arc::clone(&open.trace),
-                open.spans.clone(),
-                open.phase == Phase::Sent,
-            );
+            let (trace, spans, sent) =
+                (Arc::clone(&open.trace), open.spans.clone(), open.phase == Phase::Sent);
             for span in spans.iter().filter(|span| !has_ended(span)) {
                 span.with(|state| {
                     state.exit = Some(Exit::Shutdown);
@@ -597,15 +541,11 @@ fn fail(data: &mut SpanData, error: String) {
 }
 
 fn end(data: &mut SpanData, how: &str) {
-    data.metadata
-        .insert("pandaprobe.end".to_owned(), how.into());
+    data.metadata.insert("pandaprobe.end".to_owned(), how.into());
 }
 
 fn panicked(message: Option<String>) -> String {
-    message.map_or_else(
-        || "panicked".to_owned(),
-        |message| format!("panicked: {message}"),
-    )
+    message.map_or_else(|| "panicked".to_owned(), |message| format!("panicked: {message}"))
 }
 
 /// A trace is `ERROR` if its root ended so, else what the application said, else `COMPLETED`.
@@ -620,12 +560,10 @@ fn apply_exit_to_trace(data: &mut TraceData, exit: Option<&Exit>, chosen: Option
     data.status = chosen.unwrap_or(data.status);
     if let Some(error) = error {
         data.status = TraceStatus::Error;
-        data.metadata
-            .insert("pandaprobe.error".to_owned(), error.into());
+        data.metadata.insert("pandaprobe.error".to_owned(), error.into());
     }
     if let Some(how) = how {
-        data.metadata
-            .insert("pandaprobe.end".to_owned(), how.into());
+        data.metadata.insert("pandaprobe.end".to_owned(), how.into());
     }
 }
 
@@ -640,9 +578,7 @@ fn adopt_root(span: &Arc<SpanRecord>) {
         state.changed = true;
         state.exit = match (data.status, &data.error) {
             (SpanStatus::Error, error) => Some(Exit::Failed(error.clone().unwrap_or_default())),
-            _ => exit
-                .filter(|exit| *exit == Exit::Shutdown)
-                .or(Some(Exit::Done)),
+            _ => exit.filter(|exit| *exit == Exit::Shutdown).or(Some(Exit::Done)),
         };
         adopt_io(&mut state.data, &data);
     });

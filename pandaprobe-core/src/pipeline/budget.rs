@@ -16,11 +16,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(super) fn new(most: usize, queue: Arc<Queue>) -> Self {
-        Self {
-            most,
-            held: AtomicUsize::new(0),
-            queue,
-        }
+        Self { most, held: AtomicUsize::new(0), queue }
     }
 
     pub(super) fn held(&self) -> usize {
@@ -31,11 +27,7 @@ impl Budget {
     fn take(&self, bytes: usize) -> bool {
         loop {
             let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.most);
-            if self
-                .held
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-                .is_ok()
-            {
+            if self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
                 return true;
             }
             if !self.queue.drop_oldest() {
@@ -57,10 +49,7 @@ struct Share {
 impl Charge {
     /// Nothing, of `budget`.
     pub(crate) fn empty(budget: &Arc<Budget>) -> Self {
-        Self(Some(Share {
-            budget: Arc::clone(budget),
-            bytes: 0,
-        }))
+        Self(Some(Share { budget: Arc::clone(budget), bytes: 0 }))
     }
 
     /// Takes `bytes` more; `false` and no change if they cannot be had.

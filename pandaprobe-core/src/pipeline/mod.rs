@@ -27,9 +27,7 @@ mod record;
 mod sender;
 
 pub use decode::{Decode, Piece};
-pub(crate) use record::{
-    Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, value_bytes,
-};
+pub(crate) use record::{Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, value_bytes};
 
 use budget::Budget;
 use queue::{Queue, Waiter};
@@ -57,9 +55,7 @@ impl Settings {
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             retry_deadline: config.retry_deadline,
-            limits: Limits {
-                max_text_bytes: config.max_text_bytes,
-            },
+            limits: Limits { max_text_bytes: config.max_text_bytes },
             environment: config.environment.clone(),
             release: config.release.clone(),
         }
@@ -94,24 +90,13 @@ impl Pipeline {
             Arc::clone(&budget),
             Arc::clone(&reporter),
         );
-        let sender = sender::Sender::new(
-            settings,
-            exporter,
-            Arc::clone(&queue),
-            Arc::clone(&reporter),
-        );
+        let sender = sender::Sender::new(settings, exporter, Arc::clone(&queue), Arc::clone(&reporter));
         let threads = vec![
             spawn("pandaprobe-assembler", move || assembler.run(&inbox))?,
             spawn("pandaprobe-sender", move || sender.run())?,
         ];
         let intake = Intake::new(events, Arc::clone(&budget), Arc::clone(&reporter));
-        Ok(Self {
-            intake,
-            queue,
-            budget,
-            reporter,
-            threads: std::sync::Mutex::new(threads),
-        })
+        Ok(Self { intake, queue, budget, reporter, threads: std::sync::Mutex::new(threads) })
     }
 
     pub(crate) fn intake(&self) -> &Intake {
@@ -120,11 +105,7 @@ impl Pipeline {
 
     pub(crate) fn score(&self, score: ScoreData) {
         if !self.intake.send(Event::Score(Box::new(score))) {
-            self.reporter.dropped(
-                DropReason::AfterShutdown,
-                1,
-                "a score came after the shutdown",
-            );
+            self.reporter.dropped(DropReason::AfterShutdown, 1, "a score came after the shutdown");
         }
     }
 
@@ -174,10 +155,6 @@ impl Pipeline {
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ConfigError> {
     // Room for values nested as deeply as an application can make them.
     const STACK: usize = 16 << 20;
-    let builder = thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK);
-    builder
-        .spawn(body)
-        .map_err(|error| ConfigError::Thread(error.to_string()))
+    let builder = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+    builder.spawn(body).map_err(|error| ConfigError::Thread(error.to_string()))
 }

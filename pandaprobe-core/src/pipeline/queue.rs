@@ -53,23 +53,14 @@ struct State {
 
 impl Queue {
     pub(super) fn new(most: usize, reporter: Arc<Reporter>) -> Self {
-        Self {
-            most,
-            state: Mutex::default(),
-            changed: Notify::new(),
-            reporter,
-        }
+        Self { most, state: Mutex::default(), changed: Notify::new(), reporter }
     }
 
     pub(super) fn push(&self, envelope: Envelope, charge: Charge) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            return self.reporter.dropped(
-                DropReason::Shutdown,
-                1,
-                "an item was finished after the shutdown",
-            );
+            return self.reporter.dropped(DropReason::Shutdown, 1, "an item was finished after the shutdown");
         }
         let number = state.next;
         state.next += 1;
@@ -157,15 +148,9 @@ impl Queue {
     pub(super) fn drop_oldest(&self) -> bool {
         let mut state = self.lock();
         let ready = state.ready.front().map(|item| item.number);
-        let delayed = state
-            .delayed
-            .iter()
-            .map(|(key, item)| (item.number, *key))
-            .min();
+        let delayed = state.delayed.iter().map(|(key, item)| (item.number, *key)).min();
         let (item, was_delayed) = match (ready, delayed) {
-            (Some(ready), Some((number, key))) if number < ready => {
-                (state.delayed.remove(&key), true)
-            }
+            (Some(ready), Some((number, key))) if number < ready => (state.delayed.remove(&key), true),
             (None, Some((_, key))) => (state.delayed.remove(&key), true),
             (Some(_), _) => (state.ready.pop_front(), false),
             (None, None) => (None, false),
@@ -178,11 +163,7 @@ impl Queue {
         }
         state.outstanding.remove(&item.number);
         wake(state);
-        self.reporter.dropped(
-            DropReason::QueueFull,
-            1,
-            "the oldest waiting item made room for a newer one",
-        );
+        self.reporter.dropped(DropReason::QueueFull, 1, "the oldest waiting item made room for a newer one");
         true
     }
 
@@ -200,11 +181,7 @@ impl Queue {
         state.closed = true;
         let dropped: Vec<Item> = {
             let state = &mut *state;
-            state
-                .ready
-                .drain(..)
-                .chain(std::mem::take(&mut state.delayed).into_values())
-                .collect()
+            state.ready.drain(..).chain(std::mem::take(&mut state.delayed).into_values()).collect()
         };
         for item in &dropped {
             state.outstanding.remove(&item.number);
@@ -213,12 +190,8 @@ impl Queue {
         wake(state);
         self.changed.notify_one();
         if !dropped.is_empty() {
-            let message = format!(
-                "{} items were not delivered before the shutdown",
-                dropped.len()
-            );
-            self.reporter
-                .dropped(DropReason::Shutdown, dropped.len() as u64, message);
+            let message = format!("{} items were not delivered before the shutdown", dropped.len());
+            self.reporter.dropped(DropReason::Shutdown, dropped.len() as u64, message);
         }
         left
     }
@@ -247,9 +220,8 @@ impl Queue {
 /// Calls the waiters whose items are all settled, with the lock released.
 fn wake(mut state: MutexGuard<'_, State>) {
     let oldest = state.outstanding.first().copied().unwrap_or(u64::MAX);
-    let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
-        .into_iter()
-        .partition(|(upto, _)| *upto <= oldest);
+    let (due, rest): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut state.waiting).into_iter().partition(|(upto, _)| *upto <= oldest);
     state.waiting = rest;
     drop(state);
     for (_, waiter) in due {

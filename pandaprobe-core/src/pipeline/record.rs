@@ -28,12 +28,7 @@ pub(crate) enum Event {
     TraceEnded(Arc<TraceRecord>),
     SpanStarted(Arc<SpanRecord>),
     SpanEnded(Arc<SpanRecord>),
-    Piece {
-        span: Arc<SpanRecord>,
-        piece: Piece,
-        at: Timestamp,
-        charge: Charge,
-    },
+    Piece { span: Arc<SpanRecord>, piece: Piece, at: Timestamp, charge: Charge },
     Score(Box<ScoreData>),
     Flush(Waiter),
     Stop(Waiter),
@@ -48,16 +43,8 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(
-        events: mpsc::Sender<Event>,
-        budget: Arc<Budget>,
-        reporter: Arc<Reporter>,
-    ) -> Self {
-        Self {
-            events,
-            budget,
-            reporter,
-        }
+    pub(super) fn new(events: mpsc::Sender<Event>, budget: Arc<Budget>, reporter: Arc<Reporter>) -> Self {
+        Self { events, budget, reporter }
     }
 
     /// `false` after the shutdown.
@@ -124,18 +111,9 @@ const EMPTY: usize = 512;
 
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
-    pub(crate) fn start(
-        intake: &Intake,
-        root: Root,
-        ids: Ids,
-        data: TraceData,
-    ) -> Option<Arc<Self>> {
+    pub(crate) fn start(intake: &Intake, root: Root, ids: Ids, data: TraceData) -> Option<Arc<Self>> {
         let Some(charge) = intake.charge(EMPTY + size_of_data(&data)) else {
-            intake.reporter.dropped(
-                DropReason::BufferFull,
-                1,
-                "a trace did not fit into max_buffered_bytes",
-            );
+            intake.reporter.dropped(DropReason::BufferFull, 1, "a trace did not fit into max_buffered_bytes");
             return None;
         };
         let record = Arc::new(Self {
@@ -145,24 +123,13 @@ impl TraceRecord {
             wall: data.started_at,
             monotonic: Instant::now(),
             sent: AtomicBool::new(false),
-            state: Mutex::new(TraceState {
-                data,
-                ids,
-                exit: None,
-                changed: false,
-                status: None,
-                charge,
-            }),
+            state: Mutex::new(TraceState { data, ids, exit: None, changed: false, status: None, charge }),
         });
         if intake.send(Event::TraceStarted(Arc::clone(&record))) {
             intake.reporter.traces.fetch_add(1, Ordering::Relaxed);
             Some(record)
         } else {
-            intake.reporter.dropped(
-                DropReason::AfterShutdown,
-                1,
-                "a trace was begun after the shutdown",
-            );
+            intake.reporter.dropped(DropReason::AfterShutdown, 1, "a trace was begun after the shutdown");
             None
         }
     }
@@ -189,10 +156,7 @@ impl TraceRecord {
                     1,
                     "a value of a trace did not fit into max_buffered_bytes",
                 );
-                state
-                    .data
-                    .metadata
-                    .insert("pandaprobe.omitted".to_owned(), "buffer full".into());
+                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into());
                 return;
             }
             state.changed = true;
@@ -243,9 +207,7 @@ impl TraceRecord {
 
 impl fmt::Debug for TraceRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceRecord")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("TraceRecord").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -284,31 +246,20 @@ impl SpanRecord {
                 "a span did not fit into max_buffered_bytes",
             );
             trace.with(|state| {
-                state
-                    .data
-                    .metadata
-                    .insert("pandaprobe.omitted".to_owned(), "buffer full".into())
+                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into())
             });
             return None;
         };
         let record = Arc::new(Self {
             id: data.span_id,
             trace: Arc::clone(trace),
-            state: Mutex::new(SpanState {
-                data,
-                exit: None,
-                sent: false,
-                charge,
-            }),
+            state: Mutex::new(SpanState { data, exit: None, sent: false, charge }),
             decoder: Mutex::new(decoder),
         });
         if let Root::Span(root) = &trace.root {
             let _ = root.set(record.id);
         }
-        trace
-            .intake
-            .send(Event::SpanStarted(Arc::clone(&record)))
-            .then_some(record)
+        trace.intake.send(Event::SpanStarted(Arc::clone(&record))).then_some(record)
     }
 
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut SpanState) -> T) -> T {
@@ -331,10 +282,7 @@ impl SpanRecord {
                     1,
                     "a value of a span did not fit into max_buffered_bytes",
                 );
-                state
-                    .data
-                    .metadata
-                    .insert("pandaprobe.omitted".to_owned(), "buffer full".into());
+                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into());
                 return;
             }
             f(&mut state.data);
@@ -367,20 +315,12 @@ impl SpanRecord {
                 "a piece of an answer did not fit into max_buffered_bytes",
             );
             self.with(|state| {
-                state
-                    .data
-                    .metadata
-                    .insert("pandaprobe.omitted".to_owned(), "buffer full".into())
+                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into())
             });
             return;
         };
         let at = self.trace.now();
-        intake.send(Event::Piece {
-            span: Arc::clone(self),
-            piece: piece.unpinned(),
-            at,
-            charge,
-        });
+        intake.send(Event::Piece { span: Arc::clone(self), piece: piece.unpinned(), at, charge });
     }
 
     pub(crate) fn is_root_of_its_trace(&self) -> bool {
@@ -390,9 +330,7 @@ impl SpanRecord {
 
 impl fmt::Debug for SpanRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpanRecord")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("SpanRecord").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -422,8 +360,5 @@ pub(crate) fn value_bytes(value: &serde_json::Value) -> usize {
 }
 
 pub(crate) fn object_bytes(object: &crate::model::Object) -> usize {
-    object
-        .iter()
-        .map(|(key, value)| key.len() + 32 + value_bytes(value))
-        .sum()
+    object.iter().map(|(key, value)| key.len() + 32 + value_bytes(value)).sum()
 }

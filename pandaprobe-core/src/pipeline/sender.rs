@@ -37,19 +37,11 @@ impl Sender {
         queue: Arc<Queue>,
         reporter: Arc<Reporter>,
     ) -> Self {
-        Self {
-            settings,
-            exporter,
-            queue,
-            reporter,
-            under_way: Arc::default(),
-        }
+        Self { settings, exporter, queue, reporter, under_way: Arc::default() }
     }
 
     pub(super) fn run(self) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(self.work()),
             Err(error) => {
@@ -78,10 +70,7 @@ impl Sender {
                 return;
             };
             self.under_way.fetch_add(1, Ordering::Relaxed);
-            let attempt = Attempt {
-                sender: self.clone(),
-                item: Arc::new(Mutex::new(Some(item))),
-            };
+            let attempt = Attempt { sender: self.clone(), item: Arc::new(Mutex::new(Some(item))) };
             tokio::spawn(attempt.run());
         }
         // There may be more.
@@ -99,18 +88,13 @@ impl Sender {
                 self.reporter.dropped(DropReason::Rejected, 1, message);
                 self.queue.finish(&item);
             }
-            Err(ExportError::Retry {
-                message,
-                after,
-                everything,
-            }) => {
+            Err(ExportError::Retry { message, after, everything }) => {
                 let now = Instant::now();
                 let begun = *item.first_attempt.get_or_insert(now);
                 let backoff = item.waits.next().unwrap_or(Duration::from_secs(30));
                 let wait = after.unwrap_or(backoff);
                 if now.duration_since(begun) + wait > self.settings.retry_deadline {
-                    self.reporter
-                        .dropped(DropReason::RetriesExhausted, 1, message);
+                    self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
                     return self.queue.finish(&item);
                 }
                 self.reporter.report(ReportKind::Retrying, message);
@@ -146,11 +130,8 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let message = if std::thread::panicking() {
-            "the exporter panicked"
-        } else {
-            "delivery was interrupted"
-        };
+        let message =
+            if std::thread::panicking() { "the exporter panicked" } else { "delivery was interrupted" };
         self.conclude(Err(ExportError::Retry {
             message: message.to_owned(),
             after: None,

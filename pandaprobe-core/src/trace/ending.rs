@@ -34,10 +34,7 @@ where
 {
     Watched {
         inner: Some(future),
-        watch: Some(Watch {
-            tell: watch,
-            dropped: |watch| watch(Outcome::Dropped),
-        }),
+        watch: Some(Watch { tell: watch, dropped: |watch| watch(Outcome::Dropped) }),
     }
 }
 

@@ -45,28 +45,18 @@ pub(crate) struct Begun {
 
 impl Opening {
     pub(crate) fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     fn client(&self) -> Option<Client> {
-        self.client
-            .clone()
-            .filter(Client::is_enabled)
-            .or_else(|| match self.client {
-                Some(_) => None,
-                None => client::current(),
-            })
+        self.client.clone().filter(Client::is_enabled).or_else(|| match self.client {
+            Some(_) => None,
+            None => client::current(),
+        })
     }
 
     /// Begins a trace; `None` if nothing is recorded.
-    pub(crate) fn trace(
-        self,
-        root: Root,
-        fill: impl FnOnce(&mut TraceData),
-    ) -> Option<Arc<TraceRecord>> {
+    pub(crate) fn trace(self, root: Root, fill: impl FnOnce(&mut TraceData)) -> Option<Arc<TraceRecord>> {
         let client = self.client()?;
         let mut here = Surroundings::here(&self.ids);
         let mut data = TraceData::new(self.name, Timestamp::now());
@@ -74,10 +64,7 @@ impl Opening {
         data.metadata = std::mem::take(&mut here.metadata);
         data.metadata.extend(self.metadata);
         if let Some(position) = self.position.or_else(|| current()?.position()) {
-            data.metadata.insert(
-                PARENT_TRACE.to_owned(),
-                position.trace.id.to_string().into(),
-            );
+            data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
         let record = TraceRecord::start(client.intake()?, root, here.ids.clone(), data)?;
@@ -93,15 +80,10 @@ impl Opening {
         }
         let given = self.position.clone();
         let position = given.clone().or_else(|| current()?.position());
-        let joined = position
-            .as_ref()
-            .filter(|position| self.may_join(position, given.is_some()));
+        let joined = position.as_ref().filter(|position| self.may_join(position, given.is_some()));
         if let Some(position) = joined {
             let span = self.join(position, fill)?;
-            return Some(Begun {
-                span,
-                own_trace: false,
-            });
+            return Some(Begun { span, own_trace: false });
         }
         if position.is_none() && alone == Alone::Skip {
             return None;
@@ -112,10 +94,7 @@ impl Opening {
         let mut data = SpanData::new(name, trace.now());
         fill(&mut data);
         let span = SpanRecord::start(&trace, data, decoder)?;
-        Some(Begun {
-            span,
-            own_trace: true,
-        })
+        Some(Begun { span, own_trace: true })
     }
 
     /// Whether this belongs to whom the trace at `position` belongs to.
@@ -124,25 +103,15 @@ impl Opening {
             let reporter = |intake: &crate::pipeline::Intake| Arc::as_ptr(&intake.reporter);
             client.intake().map(reporter) == Some(reporter(&position.trace.intake))
         });
-        let ids = if given {
-            self.ids.clone()
-        } else {
-            ids_within(&self.ids, position)
-        };
+        let ids = if given { self.ids.clone() } else { ids_within(&self.ids, position) };
         same_client && position.trace.admit(&ids)
     }
 
-    fn join(
-        &mut self,
-        position: &Position,
-        fill: impl FnOnce(&mut SpanData),
-    ) -> Option<Arc<SpanRecord>> {
+    fn join(&mut self, position: &Position, fill: impl FnOnce(&mut SpanData)) -> Option<Arc<SpanRecord>> {
         let trace = &position.trace;
         if !self.tags.is_empty() {
             let tags = std::mem::take(&mut self.tags);
-            trace.update(0, |data| {
-                data.tags = union(std::mem::take(&mut data.tags), tags)
-            });
+            trace.update(0, |data| data.tags = union(std::mem::take(&mut data.tags), tags));
         }
         let mut data = SpanData::new(std::mem::take(&mut self.name), trace.now());
         data.parent_span_id = position.span.as_ref().map(|span| span.id);

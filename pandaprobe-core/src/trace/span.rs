@@ -32,11 +32,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn span(name: impl Into<String>) -> SpanBuilder {
-    SpanBuilder {
-        opening: Opening::named(name),
-        fields: None,
-        lost: false,
-    }
+    SpanBuilder { opening: Opening::named(name), fields: None, lost: false }
 }
 
 /// The span that is current here. The handle does not end it.
@@ -45,10 +41,7 @@ pub fn current_span() -> Option<Span> {
         return None;
     }
     let record = current()?.position()?.span?;
-    Some(Span {
-        record: Some(record),
-        _live: None,
-    })
+    Some(Span { record: Some(record), _live: None })
 }
 
 /// A span that is about to begin.
@@ -71,14 +64,7 @@ struct Fields {
 impl SpanBuilder {
     pub(super) fn within(name: impl Into<String>, position: Option<Position>) -> Self {
         let lost = position.is_none();
-        Self {
-            opening: Opening {
-                position,
-                ..Opening::named(name)
-            },
-            fields: None,
-            lost,
-        }
+        Self { opening: Opening { position, ..Opening::named(name) }, fields: None, lost }
     }
 
     fn fields(&mut self) -> &mut Fields {
@@ -140,10 +126,7 @@ impl SpanBuilder {
     }
 
     /// [`scope`](Self::scope) for a future of a `Result`: `Err` makes the span an error.
-    pub fn try_scope<F, T, E, How>(
-        self,
-        future: F,
-    ) -> impl Future<Output = Result<T, E>> + use<F, T, E, How>
+    pub fn try_scope<F, T, E, How>(self, future: F) -> impl Future<Output = Result<T, E>> + use<F, T, E, How>
     where
         F: IntoFuture<Output = Result<T, E>>,
         E: ErrorText<How>,
@@ -176,10 +159,7 @@ impl SpanBuilder {
     /// # Errors
     ///
     /// Those of `f`.
-    pub fn try_run<T, E: ErrorText<How>, How>(
-        self,
-        f: impl FnOnce(&Span) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn try_run<T, E: ErrorText<How>, How>(self, f: impl FnOnce(&Span) -> Result<T, E>) -> Result<T, E> {
         let span = self.start();
         span.home().inside(|| run(&span, failed, || f(&span)))
     }
@@ -187,9 +167,7 @@ impl SpanBuilder {
 
 impl std::fmt::Debug for SpanBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SpanBuilder")
-            .field("name", &self.opening.name)
-            .finish_non_exhaustive()
+        f.debug_struct("SpanBuilder").field("name", &self.opening.name).finish_non_exhaustive()
     }
 }
 
@@ -208,27 +186,17 @@ struct Live(Arc<SpanRecord>);
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.0.end(if std::thread::panicking() {
-            Exit::Panicked(None)
-        } else {
-            Exit::Done
-        });
+        self.0.end(if std::thread::panicking() { Exit::Panicked(None) } else { Exit::Done });
     }
 }
 
 impl Span {
     pub(crate) fn none() -> Self {
-        Self {
-            record: None,
-            _live: None,
-        }
+        Self { record: None, _live: None }
     }
 
     pub(crate) fn live(record: Arc<SpanRecord>) -> Self {
-        Self {
-            _live: Some(Arc::new(Live(Arc::clone(&record)))),
-            record: Some(record),
-        }
+        Self { _live: Some(Arc::new(Live(Arc::clone(&record)))), record: Some(record) }
     }
 
     /// Whether the span is recorded.
@@ -277,9 +245,7 @@ impl Span {
 
     /// Sets temperature and the like.
     pub fn set_model_parameters(&self, parameters: Object) {
-        self.update(object_bytes(&parameters), |data| {
-            data.model_parameters = Some(parameters)
-        });
+        self.update(object_bytes(&parameters), |data| data.model_parameters = Some(parameters));
     }
 
     /// Sets the tokens it took. Only for LLM and EMBEDDING spans: the backend sums up every span.
@@ -380,12 +346,7 @@ impl Span {
     }
 
     /// Turns a span that was made up into the run that it stands for.
-    pub(crate) fn become_run(
-        &self,
-        parent: Option<SpanId>,
-        name: String,
-        fill: impl FnOnce(&mut SpanData),
-    ) {
+    pub(crate) fn become_run(&self, parent: Option<SpanId>, name: String, fill: impl FnOnce(&mut SpanData)) {
         self.update(name.len(), |data| {
             data.name = name;
             data.parent_span_id = parent.or(data.parent_span_id);
@@ -395,10 +356,7 @@ impl Span {
 
     pub(crate) fn position(&self) -> Option<Position> {
         let record = self.record.as_ref()?;
-        Some(Position {
-            trace: Arc::clone(&record.trace),
-            span: Some(Arc::clone(record)),
-        })
+        Some(Position { trace: Arc::clone(&record.trace), span: Some(Arc::clone(record)) })
     }
 
     fn home(&self) -> Home {
@@ -418,13 +376,7 @@ impl Span {
         if same {
             return Frame::at(outer, position);
         }
-        let border = Frame::at(
-            outer,
-            Position {
-                span: None,
-                ..position.clone()
-            },
-        );
+        let border = Frame::at(outer, Position { span: None, ..position.clone() });
         Frame::at(Some(Arc::new(border)), position)
     }
 }

@@ -36,10 +36,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn trace(name: impl Into<String>) -> TraceBuilder {
-    TraceBuilder {
-        opening: Opening::named(name),
-        input: None,
-    }
+    TraceBuilder { opening: Opening::named(name), input: None }
 }
 
 /// The id of the trace that is current here, to score it later.
@@ -113,9 +110,7 @@ impl TraceBuilder {
     pub fn start(self) -> Trace {
         let input = self.input;
         let record = self.opening.trace(Root::Handle, |data| data.input = input);
-        Trace {
-            live: record.map(|record| Arc::new(Live { record })),
-        }
+        Trace { live: record.map(|record| Arc::new(Live { record })) }
     }
 
     /// Begins the trace when first polled, runs the future inside of it, and ends it however the future ends.
@@ -171,10 +166,7 @@ impl TraceBuilder {
     /// # Errors
     ///
     /// Those of `f`.
-    pub fn try_run<T, E: ErrorText<How>, How>(
-        self,
-        f: impl FnOnce(&Trace) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn try_run<T, E: ErrorText<How>, How>(self, f: impl FnOnce(&Trace) -> Result<T, E>) -> Result<T, E> {
         let trace = self.start();
         trace.home().inside(|| run(&trace, failed, || f(&trace)))
     }
@@ -182,18 +174,13 @@ impl TraceBuilder {
 
 impl std::fmt::Debug for TraceBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TraceBuilder")
-            .field("name", &self.opening.name)
-            .finish_non_exhaustive()
+        f.debug_struct("TraceBuilder").field("name", &self.opening.name).finish_non_exhaustive()
     }
 }
 
 /// `Err` means failure.
 pub(super) fn failed<T, E: ErrorText<How>, How>(result: &Result<T, E>) -> Exit {
-    result
-        .as_ref()
-        .err()
-        .map_or(Exit::Done, |error| Exit::Failed(error.error_text()))
+    result.as_ref().err().map_or(Exit::Done, |error| Exit::Failed(error.error_text()))
 }
 
 /// A live trace. Clones are the same trace, usable from any task or thread. Without a client that records,
@@ -214,11 +201,7 @@ struct Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.record.end(if std::thread::panicking() {
-            Exit::Panicked(None)
-        } else {
-            Exit::Done
-        });
+        self.record.end(if std::thread::panicking() { Exit::Panicked(None) } else { Exit::Done });
     }
 }
 
@@ -306,10 +289,7 @@ impl Trace {
     }
 
     fn position(&self) -> Option<Position> {
-        self.record().map(|record| Position {
-            trace: Arc::clone(record),
-            span: None,
-        })
+        self.record().map(|record| Position { trace: Arc::clone(record), span: None })
     }
 
     /// Inside of this trace, which is inside of what is current.

@@ -54,10 +54,7 @@ pub(crate) fn request(value: Value) -> Request {
 }
 
 fn input(request: &mut Map<String, Value>) -> Vec<Value> {
-    match request
-        .remove("messages")
-        .or_else(|| request.remove("prompt"))
-    {
+    match request.remove("messages").or_else(|| request.remove("prompt")) {
         None | Some(Value::Null) => vec![],
         Some(Value::Array(messages)) => messages.into_iter().map(message::normalise).collect(),
         Some(other) => vec![message::normalise(other)],
@@ -66,9 +63,7 @@ fn input(request: &mut Map<String, Value>) -> Vec<Value> {
 
 fn parameters(mut request: Map<String, Value>) -> Map<String, Value> {
     let known = PARAMETERS.iter();
-    known
-        .filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?)))
-        .collect()
+    known.filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?))).collect()
 }
 
 /// The decoder of an answer.
@@ -109,10 +104,7 @@ impl Chat {
             self.id = name(value.get("id"));
         }
         let nested = value.get("x_groq").and_then(|extra| extra.get("usage"));
-        let usage = value
-            .get("usage")
-            .and_then(usage::read)
-            .or_else(|| usage::read(nested?));
+        let usage = value.get("usage").and_then(usage::read).or_else(|| usage::read(nested?));
         self.usage = usage.or(self.usage.take());
         self.fail(error::inside(value));
     }
@@ -124,11 +116,7 @@ impl Chat {
 
     /// The choice of an index, made where there is none yet.
     fn open(&mut self, index: u64, raw: &Value) -> Option<(&mut Choice, &mut Room)> {
-        self.fail(
-            raw.get("error")
-                .filter(|error| error.is_object())
-                .and_then(|_| error::inside(raw)),
-        );
+        self.fail(raw.get("error").filter(|error| error.is_object()).and_then(|_| error::inside(raw)));
         if !self.choices.contains_key(&index) && !self.room.take(CHOICE_COST) {
             return None;
         }
@@ -167,10 +155,7 @@ impl Decoder for Chat {
     }
 
     fn is_complete(&self) -> bool {
-        let finished = self
-            .choices
-            .values()
-            .all(|choice| choice.finish_reason().is_some());
+        let finished = self.choices.values().all(|choice| choice.finish_reason().is_some());
         finished && self.choices.len() as u64 >= self.wanted
     }
 
@@ -200,12 +185,7 @@ impl Decoder for Chat {
 }
 
 fn choices(value: &Value) -> impl Iterator<Item = &Value> {
-    value
-        .get("choices")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|choice| choice.is_object())
+    value.get("choices").and_then(Value::as_array).into_iter().flatten().filter(|choice| choice.is_object())
 }
 
 fn index(choice: &Value) -> u64 {

@@ -51,11 +51,7 @@ impl Choice {
     }
 
     pub(super) fn reasoning(&self) -> Option<String> {
-        let text = if self.reasoning.is_empty() {
-            &self.details
-        } else {
-            &self.reasoning
-        };
+        let text = if self.reasoning.is_empty() { &self.details } else { &self.reasoning };
         (!text.is_empty()).then(|| text.clone())
     }
 
@@ -77,9 +73,7 @@ impl Choice {
     fn content_value(&self) -> Value {
         match &self.audio {
             Some(audio) => audio.content(self.content.value()),
-            None if self.content.is_empty() && !self.refusal.is_empty() => {
-                Value::from(self.refusal.as_str())
-            }
+            None if self.content.is_empty() && !self.refusal.is_empty() => Value::from(self.refusal.as_str()),
             None => self.content.value(),
         }
     }
@@ -116,16 +110,11 @@ impl Choice {
 
     fn add_reasoning(&mut self, message: &Value, room: &mut Room) -> bool {
         let names = ["reasoning_content", "reasoning", "reasoning_text"];
-        let reasoning = names
-            .iter()
-            .find_map(|name| text(message, name))
-            .unwrap_or_default();
+        let reasoning = names.iter().find_map(|name| text(message, name)).unwrap_or_default();
         room.append(&mut self.reasoning, reasoning);
         let mut said = !reasoning.is_empty();
         for detail in list(message, "reasoning_details") {
-            let piece = text(detail, "text")
-                .or_else(|| text(detail, "summary"))
-                .unwrap_or_default();
+            let piece = text(detail, "text").or_else(|| text(detail, "summary")).unwrap_or_default();
             room.append(&mut self.details, piece);
             said |= !piece.is_empty();
         }
@@ -175,22 +164,13 @@ impl Audio {
 /// The delta or message of a choice, whichever it has; null where it has neither.
 fn message(choice: &Value) -> &Value {
     let object = |key| choice.get(key).filter(|value: &&Value| value.is_object());
-    object("delta")
-        .or_else(|| object("message"))
-        .unwrap_or(&Value::Null)
+    object("delta").or_else(|| object("message")).unwrap_or(&Value::Null)
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value
-        .get(key)
-        .and_then(Value::as_str)
-        .filter(|text| !text.is_empty())
+    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

@@ -22,10 +22,7 @@ pub(super) fn read(raw: &Value) -> Option<Usage> {
             (raw, "cache_read_input_tokens"),
             (raw, "num_cached_tokens"),
         ]),
-        cache_creation_tokens: first(&[
-            (prompt, "cache_write_tokens"),
-            (raw, "cache_creation_input_tokens"),
-        ]),
+        cache_creation_tokens: first(&[(prompt, "cache_write_tokens"), (raw, "cache_creation_input_tokens")]),
         details: details(completion),
     };
     let said = usage.prompt_tokens.is_some() || usage.completion_tokens.is_some();
@@ -42,19 +39,12 @@ fn count(object: &Value, key: &str) -> Option<u64> {
 
 /// A non-negative integer, also where it is written `12.0`.
 fn integer(value: &Value) -> Option<u64> {
-    let exact =
-        |float: &f64| (0.0..=9_007_199_254_740_992.0).contains(float) && float.fract() == 0.0;
-    value
-        .as_u64()
-        .or_else(|| value.as_f64().filter(exact).map(|float| float as u64))
+    let exact = |float: &f64| (0.0..=9_007_199_254_740_992.0).contains(float) && float.fract() == 0.0;
+    value.as_u64().or_else(|| value.as_f64().filter(exact).map(|float| float as u64))
 }
 
 fn details(completion: &Value) -> BTreeMap<String, u64> {
     let fields = completion.as_object().into_iter().flatten();
-    let counts =
-        fields.filter_map(|(key, value)| Some((key.clone(), integer(value).filter(|n| *n > 0)?)));
-    counts
-        .filter(|(key, _)| key != "reasoning_tokens")
-        .take(MAX_DETAILS)
-        .collect()
+    let counts = fields.filter_map(|(key, value)| Some((key.clone(), integer(value).filter(|n| *n > 0)?)));
+    counts.filter(|(key, _)| key != "reasoning_tokens").take(MAX_DETAILS).collect()
 }

@@ -9,18 +9,12 @@ pub(crate) const JSON: Option<&str> = Some("application/json; charset=utf-8");
 pub(crate) const SSE: Option<&str> = Some("text/event-stream; charset=utf-8");
 
 pub(crate) fn request(stream: bool) -> Vec<u8> {
-    let body =
-        json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+    let body = json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
     body.to_string().into_bytes()
 }
 
 /// The record of an exchange whose answer arrives in one piece.
-pub(crate) fn record(
-    request: &[u8],
-    status: u16,
-    content_type: Option<&str>,
-    body: &[u8],
-) -> LlmRecord {
+pub(crate) fn record(request: &[u8], status: u16, content_type: Option<&str>, body: &[u8]) -> LlmRecord {
     exchange(request, status, content_type, [body]).record()
 }
 
@@ -50,21 +44,12 @@ pub(crate) fn streamed(events: &[Value]) -> LlmRecord {
 
 /// The request messages, normalised.
 pub(crate) fn input(messages: Value) -> Vec<Value> {
-    record(
-        json!({"messages": messages}).to_string().as_bytes(),
-        200,
-        JSON,
-        b"{}",
-    )
-    .input
+    record(json!({"messages": messages}).to_string().as_bytes(), 200, JSON, b"{}").input
 }
 
 /// The bytes of an event stream with its `[DONE]`.
 pub(crate) fn stream(events: &[Value]) -> Vec<u8> {
-    let events: String = events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect();
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
     (events + "data: [DONE]\n\n").into_bytes()
 }
 

@@ -33,11 +33,7 @@ impl Answer {
     /// A status with an empty body.
     #[must_use]
     pub fn status(code: u16) -> Self {
-        Self::Status {
-            code,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self::Status { code, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A status with a JSON body.
@@ -55,10 +51,7 @@ impl Answer {
     pub fn internal_error() -> Self {
         Self::Status {
             code: 500,
-            headers: vec![(
-                "content-type".to_owned(),
-                "text/plain; charset=utf-8".to_owned(),
-            )],
+            headers: vec![("content-type".to_owned(), "text/plain; charset=utf-8".to_owned())],
             body: b"Internal Server Error".to_vec(),
         }
     }
@@ -66,19 +59,13 @@ impl Answer {
     /// The 429 of the rate limit, worth a retry.
     #[must_use]
     pub fn rate_limited() -> Self {
-        Self::json(
-            429,
-            &json!({"error": "Rate limit exceeded: 100 per 1 minute"}),
-        )
+        Self::json(429, &json!({"error": "Rate limit exceeded: 100 per 1 minute"}))
     }
 
     /// The 429 of an exhausted plan, not worth a retry.
     #[must_use]
     pub fn over_quota() -> Self {
-        Self::json(
-            429,
-            &json!({"detail": "The traces limit of this plan is reached."}),
-        )
+        Self::json(429, &json!({"detail": "The traces limit of this plan is reached."}))
     }
 
     /// The same answer with this header. Without effect on answers without a status of their own.

@@ -17,9 +17,7 @@ pub(super) struct Problem {
 }
 
 pub(super) fn trace_create(body: &Value) -> Vec<Problem> {
-    check(body, contract::trace_create, |body, problems| {
-        object("", TRACE, body, problems)
-    })
+    check(body, contract::trace_create, |body, problems| object("", TRACE, body, problems))
 }
 
 pub(super) fn spans_create(body: &Value) -> Vec<Problem> {
@@ -32,9 +30,7 @@ pub(super) fn spans_create(body: &Value) -> Vec<Problem> {
 }
 
 pub(super) fn trace_update(body: &Value) -> Vec<Problem> {
-    check(body, contract::trace_update, |body, problems| {
-        object("", UPDATE, body, problems)
-    })
+    check(body, contract::trace_update, |body, problems| object("", UPDATE, body, problems))
 }
 
 pub(super) fn score_create(body: &Value) -> Vec<Problem> {
@@ -94,21 +90,10 @@ const fn field(name: &'static str, rule: Rule, need: Need) -> Field {
 
 const NAME: Rule = Rule::Text { min: 1, max: 512 };
 const SHORT: Rule = Rule::Text { min: 0, max: 255 };
-const TEXT: Rule = Rule::Text {
-    min: 0,
-    max: usize::MAX,
-};
+const TEXT: Rule = Rule::Text { min: 0, max: usize::MAX };
 const TRACE_STATUS: Rule = Rule::OneOf(&["PENDING", "RUNNING", "COMPLETED", "ERROR"]);
 const SPAN_STATUS: Rule = Rule::OneOf(&["UNSET", "OK", "ERROR"]);
-const KIND: Rule = Rule::OneOf(&[
-    "AGENT",
-    "TOOL",
-    "LLM",
-    "RETRIEVER",
-    "CHAIN",
-    "EMBEDDING",
-    "OTHER",
-]);
+const KIND: Rule = Rule::OneOf(&["AGENT", "TOOL", "LLM", "RETRIEVER", "CHAIN", "EMBEDDING", "OTHER"]);
 
 const TRACE: &[Field] = &[
     field("trace_id", Rule::Uuid, Optional),
@@ -164,16 +149,8 @@ const SCORE: &[Field] = &[
     field("trace_id", Rule::Uuid, Required),
     field("name", TEXT, Required),
     field("value", TEXT, Required),
-    field(
-        "data_type",
-        Rule::OneOf(&["NUMERIC", "BOOLEAN", "CATEGORICAL"]),
-        Optional,
-    ),
-    field(
-        "source",
-        Rule::OneOf(&["AUTOMATED", "ANNOTATION", "PROGRAMMATIC"]),
-        Optional,
-    ),
+    field("data_type", Rule::OneOf(&["NUMERIC", "BOOLEAN", "CATEGORICAL"]), Optional),
+    field("source", Rule::OneOf(&["AUTOMATED", "ANNOTATION", "PROGRAMMATIC"]), Optional),
     field("reason", TEXT, Nullable),
     field("metadata", Rule::Object, Optional),
 ];
@@ -182,10 +159,7 @@ fn object(path: &str, fields: &[Field], value: &Value, problems: &mut Vec<Proble
     let Value::Object(object) = value else {
         return problem(problems, path, "an object is required");
     };
-    for name in object
-        .keys()
-        .filter(|name| !fields.iter().any(|field| field.name == *name))
-    {
+    for name in object.keys().filter(|name| !fields.iter().any(|field| field.name == *name)) {
         problem(problems, &join(path, name), "the field is unknown");
     }
     for field in fields {
@@ -206,17 +180,13 @@ impl Rule {
             Self::Any => return depth(path, value, problems),
             Self::Object => (!value.is_object()).then_some("an object is required"),
             Self::Uuid => (!is_uuid(value)).then_some("a hyphenated lower-case UUID is required"),
-            Self::Time => {
-                (!is_time(value)).then_some("an ISO 8601 time with an offset is required")
-            }
+            Self::Time => (!is_time(value)).then_some("an ISO 8601 time with an offset is required"),
             Self::Text { min, max } => text_fault(value, *min, *max),
             Self::OneOf(names) => {
                 (!is_one_of(value, names)).then_some("the value is not one of the known ones")
             }
             Self::Strings => (!all_strings(value)).then_some("an array of strings is required"),
-            Self::Usage => {
-                (!is_usage(value)).then_some("counts must be integers from 0 to 2147483647")
-            }
+            Self::Usage => (!is_usage(value)).then_some("counts must be integers from 0 to 2147483647"),
             Self::Cost => (!is_cost(value)).then_some("an object of numbers is required"),
         };
         if let Some(message) = fault {
@@ -230,11 +200,7 @@ fn spans(path: &str, value: &Value, problems: &mut Vec<Problem>) {
         return problem(problems, path, "an array is required");
     };
     if spans.len() > MAX_SPANS {
-        problem(
-            problems,
-            path,
-            &format!("at most {MAX_SPANS} spans are allowed, not {}", spans.len()),
-        );
+        problem(problems, path, &format!("at most {MAX_SPANS} spans are allowed, not {}", spans.len()));
     }
     for (index, span) in spans.iter().enumerate() {
         object(&join(path, &index.to_string()), SPAN, span, problems);
@@ -254,8 +220,7 @@ fn text_fault(value: &Value, min: usize, max: usize) -> Option<&'static str> {
 }
 
 fn is_uuid(value: &Value) -> bool {
-    let parse =
-        |text: &str| Uuid::try_parse(text).is_ok_and(|uuid| uuid.hyphenated().to_string() == text);
+    let parse = |text: &str| Uuid::try_parse(text).is_ok_and(|uuid| uuid.hyphenated().to_string() == text);
     value.as_str().is_some_and(parse)
 }
 
@@ -267,10 +232,7 @@ fn is_time(value: &Value) -> bool {
     let Some((date, time)) = text.split_once('T') else {
         return false;
     };
-    let digits = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit() || b"-:.+Z".contains(&byte))
-    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+Z".contains(&byte));
     let offset = time.ends_with('Z') || time.get(8..).is_some_and(|rest| rest.contains(['+', '-']));
     date.len() == 10 && offset && digits(date) && digits(time)
 }
@@ -280,37 +242,23 @@ fn is_one_of(value: &Value, names: &[&str]) -> bool {
 }
 
 fn all_strings(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_some_and(|items| items.iter().all(Value::is_string))
+    value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
 }
 
 /// The real backend stores other counts, and then fails every list of the project's traces.
 fn is_usage(value: &Value) -> bool {
-    let count = |value: &Value| {
-        value
-            .as_u64()
-            .is_some_and(|count| i32::try_from(count).is_ok())
-    };
-    value
-        .as_object()
-        .is_some_and(|usage| usage.values().all(count))
+    let count = |value: &Value| value.as_u64().is_some_and(|count| i32::try_from(count).is_ok());
+    value.as_object().is_some_and(|usage| usage.values().all(count))
 }
 
 fn is_cost(value: &Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|cost| cost.values().all(Value::is_number))
+    value.as_object().is_some_and(|cost| cost.values().all(Value::is_number))
 }
 
 /// The real backend answers 500 to what is nested deeper.
 fn depth(path: &str, value: &Value, problems: &mut Vec<Problem>) {
     if levels(value) > MAX_DEPTH {
-        problem(
-            problems,
-            path,
-            &format!("the value is nested more than {MAX_DEPTH} levels deep"),
-        );
+        problem(problems, path, &format!("the value is nested more than {MAX_DEPTH} levels deep"));
     }
 }
 
@@ -325,9 +273,7 @@ fn levels(value: &Value) -> usize {
 /// The real backend accepts a NUL and then loses the trace.
 fn storable(path: &str, value: &Value, problems: &mut Vec<Problem>) {
     match value {
-        Value::String(text) if text.contains('\0') => {
-            problem(problems, path, "NUL cannot be stored")
-        }
+        Value::String(text) if text.contains('\0') => problem(problems, path, "NUL cannot be stored"),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 storable(&join(path, &index.to_string()), item, problems);
@@ -363,23 +309,14 @@ fn score_value(body: &Value, problems: &mut Vec<Problem>) {
 }
 
 fn is_unit_number(value: &str) -> bool {
-    value
-        .parse::<f64>()
-        .is_ok_and(|number| (0.0..=1.0).contains(&number))
+    value.parse::<f64>().is_ok_and(|number| (0.0..=1.0).contains(&number))
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path} -> {name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path} -> {name}") }
 }
 
 fn problem(problems: &mut Vec<Problem>, path: &str, message: &str) {
     let field = if path.is_empty() { "body" } else { path };
-    problems.push(Problem {
-        field: field.to_owned(),
-        message: message.to_owned(),
-    });
+    problems.push(Problem { field: field.to_owned(), message: message.to_owned() });
 }

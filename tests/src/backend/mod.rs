@@ -52,10 +52,7 @@ impl Backend {
         let shared = Arc::new(Shared::default());
         let state = Arc::clone(&shared);
         let server = Server::start(move |peer, request| Arc::clone(&state).handle(peer, request));
-        Self {
-            shared,
-            server: Arc::new(server),
-        }
+        Self { shared, server: Arc::new(server) }
     }
 
     /// `http://127.0.0.1:PORT`, the endpoint to configure.
@@ -134,9 +131,7 @@ impl Backend {
     /// If they are not there after `timeout`. The message says what came instead.
     #[track_caller]
     pub fn wait_for(&self, traces: usize, timeout: Duration) -> Vec<Value> {
-        let there = self.wait_until(timeout, |backend| {
-            backend.shared.state().store.len() >= traces
-        });
+        let there = self.wait_until(timeout, |backend| backend.shared.state().store.len() >= traces);
         assert!(there, "{}", self.shortfall(traces));
         self.traces()
     }
@@ -172,12 +167,7 @@ impl Backend {
     fn shortfall(&self, traces: usize) -> String {
         let requests = self.requests();
         let requests = requests.iter().map(|request| {
-            let Recorded {
-                method,
-                path,
-                status,
-                ..
-            } = request;
+            let Recorded { method, path, status, .. } = request;
             format!("{method} {path} -> {status:?}")
         });
         let rejected = self.rejected().into_iter().map(|rejected| rejected.errors);
@@ -192,9 +182,7 @@ impl Backend {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend")
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("Backend").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -242,11 +230,7 @@ impl Shared {
     async fn respond(&self, request: &Recorded, answer: Answer) -> Option<Response> {
         match answer {
             Answer::Normal => Some(into_response(request, &self.carry_out(request, true))),
-            Answer::Status {
-                code,
-                headers,
-                body,
-            } => Some(respond(code, &headers, body)),
+            Answer::Status { code, headers, body } => Some(respond(code, &headers, body)),
             Answer::Hang => std::future::pending().await,
             Answer::Reset => None,
             Answer::StoreThenReset => {
@@ -264,9 +248,7 @@ impl Shared {
 
     fn carry_out(&self, request: &Recorded, remember: bool) -> Outcome {
         let mut state = self.state();
-        let State {
-            settings, store, ..
-        } = &mut *state;
+        let State { settings, store, .. } = &mut *state;
         let outcome = if remember {
             route::answer(request, settings, store)
         } else {
@@ -299,17 +281,9 @@ fn into_response(request: &Recorded, outcome: &Outcome) -> Response {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     if outcome.status == 500 {
         let text = outcome.body.as_str().unwrap_or_default().to_owned();
-        return respond(
-            500,
-            &[header("content-type", "text/plain; charset=utf-8")],
-            text,
-        );
+        return respond(500, &[header("content-type", "text/plain; charset=utf-8")], text);
     }
     let mut headers = vec![header("content-type", "application/json")];
-    headers.extend(
-        request
-            .header("x-request-id")
-            .map(|id| header("x-request-id", id)),
-    );
+    headers.extend(request.header("x-request-id").map(|id| header("x-request-id", id)));
     respond(outcome.status, &headers, outcome.body.to_string())
 }

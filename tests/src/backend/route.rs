@@ -22,11 +22,7 @@ pub(super) struct Outcome {
 
 impl Outcome {
     fn done(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            errors: Vec::new(),
-        }
+        Self { status, body, errors: Vec::new() }
     }
 
     fn detail(status: u16, detail: &str) -> Self {
@@ -34,25 +30,15 @@ impl Outcome {
     }
 
     fn refused(status: u16, detail: &str) -> Self {
-        Self {
-            errors: vec![detail.to_owned()],
-            ..Self::detail(status, detail)
-        }
+        Self { errors: vec![detail.to_owned()], ..Self::detail(status, detail) }
     }
 
     fn invalid(problems: &[Problem]) -> Self {
-        let errors = problems
-            .iter()
-            .map(|problem| json!({"field": problem.field, "message": problem.message}));
+        let errors =
+            problems.iter().map(|problem| json!({"field": problem.field, "message": problem.message}));
         let body = json!({"detail": "Validation error", "errors": errors.collect::<Vec<_>>()});
-        let errors = problems
-            .iter()
-            .map(|problem| format!("{}: {}", problem.field, problem.message));
-        Self {
-            status: 422,
-            body,
-            errors: errors.collect(),
-        }
+        let errors = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message));
+        Self { status: 422, body, errors: errors.collect() }
     }
 
     /// What the real backend sends as plain text.
@@ -90,8 +76,7 @@ pub(super) fn answer(request: &Recorded, settings: &Settings, store: &mut Store)
             }
             _ => return Outcome::refused(404, "Not Found"),
         };
-    let answered =
-        authorise(request, settings).and_then(|()| act(request, &segments, settings, store));
+    let answered = authorise(request, settings).and_then(|()| act(request, &segments, settings, store));
     answered.unwrap_or_else(|refusal| refusal)
 }
 
@@ -103,18 +88,10 @@ fn post_trace(
 ) -> Result<Outcome, Outcome> {
     let body = body(request, check::trace_create)?;
     let id = store.post_trace(body, Instant::now() + settings.visible_after);
-    Ok(Outcome::done(
-        202,
-        json!({"trace_id": id, "task_id": Uuid::new_v4().to_string()}),
-    ))
+    Ok(Outcome::done(202, json!({"trace_id": id, "task_id": Uuid::new_v4().to_string()})))
 }
 
-fn get_trace(
-    _: &Recorded,
-    segments: &[&str],
-    _: &Settings,
-    store: &mut Store,
-) -> Result<Outcome, Outcome> {
+fn get_trace(_: &Recorded, segments: &[&str], _: &Settings, store: &mut Store) -> Result<Outcome, Outcome> {
     let id = visible(segments[1], store)?;
     Ok(Outcome::done(200, store.trace(&id).unwrap_or_default()))
 }
@@ -130,10 +107,7 @@ fn patch_trace(
     if body["name"] == "" {
         return Err(Outcome::internal_error());
     }
-    Ok(Outcome::done(
-        200,
-        store.patch(&id, body).unwrap_or_default(),
-    ))
+    Ok(Outcome::done(200, store.patch(&id, body).unwrap_or_default()))
 }
 
 fn post_spans(
@@ -144,18 +118,10 @@ fn post_spans(
 ) -> Result<Outcome, Outcome> {
     let body = body(request, check::spans_create)?;
     let id = visible(segments[1], store)?;
-    Ok(Outcome::done(
-        201,
-        json!({"span_ids": store.post_spans(&id, body)}),
-    ))
+    Ok(Outcome::done(201, json!({"span_ids": store.post_spans(&id, body)})))
 }
 
-fn post_score(
-    request: &Recorded,
-    _: &[&str],
-    _: &Settings,
-    store: &mut Store,
-) -> Result<Outcome, Outcome> {
+fn post_score(request: &Recorded, _: &[&str], _: &Settings, store: &mut Store) -> Result<Outcome, Outcome> {
     let body = body(request, check::score_create)?;
     let text = |key: &str| body[key].as_str().unwrap_or_default();
     let too_long = text("name").chars().count() > 255 || text("value").chars().count() > 255;
@@ -170,21 +136,14 @@ fn authorise(request: &Recorded, settings: &Settings) -> Result<(), Outcome> {
     if key.is_empty() {
         return Err(Outcome::refused(401, "Missing credentials."));
     }
-    if settings
-        .key
-        .as_ref()
-        .is_some_and(|expected| expected != key)
-    {
+    if settings.key.as_ref().is_some_and(|expected| expected != key) {
         return Err(Outcome::refused(401, "Invalid or revoked API key."));
     }
     let project = request.header("x-project-name").unwrap_or_default().trim();
     if is_project_name(project) {
         Ok(())
     } else {
-        Err(Outcome::refused(
-            422,
-            "Project scope required, as a valid X-Project-Name.",
-        ))
+        Err(Outcome::refused(422, "Project scope required, as a valid X-Project-Name."))
     }
 }
 
@@ -197,33 +156,22 @@ fn is_project_name(name: &str) -> bool {
 
 /// The body, if it is one this route takes.
 fn body(request: &Recorded, check: fn(&Value) -> Vec<Problem>) -> Result<&Value, Outcome> {
-    if request
-        .header("content-encoding")
-        .is_some_and(|encoding| encoding != "identity")
-    {
+    if request.header("content-encoding").is_some_and(|encoding| encoding != "identity") {
         return Err(Outcome::refused(400, "There was an error parsing the body"));
     }
     if !is_json(request.header("content-type").unwrap_or_default()) {
-        return Err(Outcome::refused(
-            422,
-            "The content type must be application/json",
-        ));
+        return Err(Outcome::refused(422, "The content type must be application/json"));
     }
     let Some(body) = &request.json else {
         return Err(Outcome::refused(400, "There was an error parsing the body"));
     };
     let problems = check(body);
-    if problems.is_empty() {
-        Ok(body)
-    } else {
-        Err(Outcome::invalid(&problems))
-    }
+    if problems.is_empty() { Ok(body) } else { Err(Outcome::invalid(&problems)) }
 }
 
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 /// The id of a trace that other requests can see by now.
@@ -232,9 +180,5 @@ fn visible(id: &str, store: &Store) -> Result<String, Outcome> {
         return Err(Outcome::refused(422, "The trace id is not a UUID"));
     };
     let id = id.hyphenated().to_string();
-    if store.is_visible(&id) {
-        Ok(id)
-    } else {
-        Err(Outcome::detail(404, "Trace not found"))
-    }
+    if store.is_visible(&id) { Ok(id) } else { Err(Outcome::detail(404, "Trace not found")) }
 }

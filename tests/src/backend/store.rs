@@ -21,19 +21,9 @@ struct Stored {
     visible_at: Instant,
 }
 
-const TRACE_OVERWRITTEN: &[(&str, Value)] = &[
-    ("name", Value::Null),
-    ("started_at", Value::Null),
-    ("input", Value::Null),
-    ("output", Value::Null),
-];
-const TRACE_KEPT: &[&str] = &[
-    "ended_at",
-    "session_id",
-    "user_id",
-    "environment",
-    "release",
-];
+const TRACE_OVERWRITTEN: &[(&str, Value)] =
+    &[("name", Value::Null), ("started_at", Value::Null), ("input", Value::Null), ("output", Value::Null)];
+const TRACE_KEPT: &[&str] = &["ended_at", "session_id", "user_id", "environment", "release"];
 
 const SPAN_OVERWRITTEN: &[(&str, Value)] = &[
     ("name", Value::Null),
@@ -44,13 +34,7 @@ const SPAN_OVERWRITTEN: &[(&str, Value)] = &[
     ("cost", Value::Null),
     ("model_parameters", Value::Null),
 ];
-const SPAN_KEPT: &[&str] = &[
-    "parent_span_id",
-    "model",
-    "ended_at",
-    "error",
-    "completion_start_time",
-];
+const SPAN_KEPT: &[&str] = &["parent_span_id", "model", "ended_at", "error", "completion_start_time"];
 
 impl Store {
     /// How many traces there are.
@@ -60,10 +44,7 @@ impl Store {
 
     /// The traces as stored, visible to other requests or not.
     pub(super) fn traces(&self) -> Vec<Value> {
-        self.traces
-            .iter()
-            .map(|stored| Value::Object(stored.trace.clone()))
-            .collect()
+        self.traces.iter().map(|stored| Value::Object(stored.trace.clone())).collect()
     }
 
     pub(super) fn trace(&self, id: &str) -> Option<Value> {
@@ -77,9 +58,7 @@ impl Store {
 
     pub(super) fn is_visible(&self, id: &str) -> bool {
         let now = Instant::now();
-        self.traces
-            .iter()
-            .any(|stored| stored.id == id && stored.visible_at <= now)
+        self.traces.iter().any(|stored| stored.id == id && stored.visible_at <= now)
     }
 
     /// Creates or changes a trace; returns its id. A new one becomes visible at `visible_at`.
@@ -88,11 +67,7 @@ impl Store {
         let index = self.traces.iter().position(|stored| stored.id == id);
         let index = index.unwrap_or_else(|| {
             let trace = new_object("trace_id", &id, &["tags", "spans"]);
-            self.traces.push(Stored {
-                id: id.clone(),
-                trace,
-                visible_at,
-            });
+            self.traces.push(Stored { id: id.clone(), trace, visible_at });
             self.traces.len() - 1
         });
         let trace = &mut self.traces[index].trace;
@@ -177,8 +152,7 @@ fn keep(stored: &mut Object, sent: &Value, fields: &[&str]) {
 }
 
 fn merge_metadata(stored: &mut Object, sent: &Value) {
-    if let (Some(Value::Object(metadata)), Value::Object(sent)) = (stored.get_mut("metadata"), sent)
-    {
+    if let (Some(Value::Object(metadata)), Value::Object(sent)) = (stored.get_mut("metadata"), sent) {
         metadata.extend(sent.clone());
     }
 }
@@ -213,11 +187,7 @@ fn merge_span(spans: &mut Vec<Value>, sent: &Value) -> String {
     });
     if let Value::Object(span) = &mut spans[index] {
         overwrite(span, sent, SPAN_OVERWRITTEN);
-        overwrite(
-            span,
-            sent,
-            &[("kind", json!("OTHER")), ("status", json!("UNSET"))],
-        );
+        overwrite(span, sent, &[("kind", json!("OTHER")), ("status", json!("UNSET"))]);
         keep(span, sent, SPAN_KEPT);
         merge_metadata(span, &sent["metadata"]);
     }

@@ -59,10 +59,7 @@ impl Exchange {
     /// any other value as the data of an event without a name.
     pub fn sse(events: impl IntoIterator<Item = Value>) -> Self {
         Self {
-            pieces: events
-                .into_iter()
-                .map(|event| event_text(&event).into())
-                .collect(),
+            pieces: events.into_iter().map(|event| event_text(&event).into()).collect(),
             streamed: true,
             ..Self::raw(200, "text/event-stream", "")
         }
@@ -75,19 +72,12 @@ impl Exchange {
         let mut exchange = if let Some(events) = response["sse"].as_array() {
             Self::sse(events.iter().cloned())
         } else if let Some(hex) = response["raw_hex"].as_str() {
-            Self::raw(
-                status,
-                "application/vnd.amazon.eventstream",
-                decode_hex(hex)?,
-            )
+            Self::raw(status, "application/vnd.amazon.eventstream", decode_hex(hex)?)
         } else {
             Self::json(status, response.get("body")?.clone())
         };
         exchange.status = status;
-        if response["note"]
-            .as_str()
-            .is_some_and(|note| note.contains("cut after the last"))
-        {
+        if response["note"].as_str().is_some_and(|note| note.contains("cut after the last")) {
             let events = exchange.pieces.len();
             exchange = exchange.cut_after(events);
         }
@@ -99,18 +89,12 @@ impl Exchange {
 
     /// No answer: the connection stays open until the client closes it.
     pub fn hang() -> Self {
-        Self {
-            ending: Ending::Silence,
-            ..Self::raw(200, "text/plain", "")
-        }
+        Self { ending: Ending::Silence, ..Self::raw(200, "text/plain", "") }
     }
 
     /// No answer: the connection is reset.
     pub fn reset() -> Self {
-        Self {
-            ending: Ending::Reset,
-            ..Self::raw(200, "text/plain", "")
-        }
+        Self { ending: Ending::Reset, ..Self::raw(200, "text/plain", "") }
     }
 
     /// The same answer with this status.
@@ -121,8 +105,7 @@ impl Exchange {
 
     /// The same answer with this header, in place of any of the same name.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers
-            .retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -168,17 +151,11 @@ impl Exchange {
             Ending::Silence => std::future::pending().await,
             Ending::Reset => {
                 connection.reset();
-                Played {
-                    response: respond(200, &[], Body::empty()),
-                    status: None,
-                }
+                Played { response: respond(200, &[], Body::empty()), status: None }
             }
             Ending::Whole | Ending::Cut(_) | Ending::Hang(_) => {
                 let (status, headers) = (self.status, self.headers.clone());
-                Played {
-                    response: respond(status, &headers, self.body()),
-                    status: Some(status),
-                }
+                Played { response: respond(status, &headers, self.body()), status: Some(status) }
             }
         }
     }
@@ -192,11 +169,10 @@ impl Exchange {
             _ => self.pieces.len(),
         };
         let delay = self.delay;
-        let pieces =
-            stream::iter(self.pieces.into_iter().take(sent)).then(move |piece| async move {
-                pause(delay).await;
-                Ok(piece)
-            });
+        let pieces = stream::iter(self.pieces.into_iter().take(sent)).then(move |piece| async move {
+            pause(delay).await;
+            Ok(piece)
+        });
         let ending = self.ending;
         let last = stream::once(async move { end(ending).await }).filter_map(async |last| last);
         Body::from_stream(pieces.chain(last.map(Err)))
@@ -244,7 +220,5 @@ fn event_text(event: &Value) -> String {
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

@@ -33,22 +33,14 @@ impl Provider {
     pub fn start(exchanges: impl IntoIterator<Item = Exchange>) -> Self {
         let exchanges = Mutex::new(exchanges.into_iter().collect::<Vec<_>>().into_iter());
         Self::start_with(move |_, nth| {
-            let next = exchanges
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next();
+            let next = exchanges.lock().unwrap_or_else(PoisonError::into_inner).next();
             next.unwrap_or_else(|| unscripted(nth))
         })
     }
 
     /// Starts a provider that asks `script` what to answer: the request, and how many came before it.
-    pub fn start_with(
-        script: impl Fn(&Recorded, usize) -> Exchange + Send + Sync + 'static,
-    ) -> Self {
-        let shared = Arc::new(Shared {
-            log: Log::default(),
-            script: Box::new(script),
-        });
+    pub fn start_with(script: impl Fn(&Recorded, usize) -> Exchange + Send + Sync + 'static) -> Self {
+        let shared = Arc::new(Shared { log: Log::default(), script: Box::new(script) });
         let state = Arc::clone(&shared);
         let server = Server::start(move |peer, request| Arc::clone(&state).handle(peer, request));
         Self { shared, server }
@@ -85,9 +77,7 @@ impl Provider {
 
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Provider")
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("Provider").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -101,9 +91,7 @@ struct Shared {
 impl Shared {
     async fn handle(self: Arc<Self>, peer: Peer, request: Request) -> Response {
         let recorded = Recorded::read(request, peer.port).await;
-        let nth = self
-            .log
-            .push(recorded.clone(), Arc::clone(&peer.connection));
+        let nth = self.log.push(recorded.clone(), Arc::clone(&peer.connection));
         let response = (self.script)(&recorded, nth).play(&peer.connection).await;
         if let Some(status) = response.status {
             self.log.answered(nth, status);

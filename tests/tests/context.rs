@@ -1,0 +1,323 @@
+//! Scopes, guards, hand-over and what joins which trace.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use pandaprobe::{
+    InCurrentScope, ReportKind, Scope, metadata, session, set_session, set_user, span, tag,
+    testing::{Captured, capture},
+    trace, user,
+};
+use serde_json::json;
+
+fn who<T>(captured: &Captured<T>, name: &str) -> (Option<String>, Option<String>) {
+    let trace = captured.trace(name);
+    (trace.session_id.clone(), trace.user_id.clone())
+}
+
+fn is(session: Option<&str>, user: Option<&str>) -> (Option<String>, Option<String>) {
+    (session.map(str::to_owned), user.map(str::to_owned))
+}
+
+fn note(name: &str) {
+    trace(name).run(|_| ());
+}
+
+#[tokio::test]
+async fn scopes_nest_and_combine_and_end() {
+    let captured = capture(|| async {
+        session("s").scope(user("u").scope(async { note("nested expression") })).await;
+        session("s")
+            .user("outer")
+            .scope(async {
+                user("inner").scope(async { note("inner") }).await;
+                note("outer");
+            })
+            .await;
+        note("after");
+        session("s").user("u").run(|| note("closure"));
+        {
+            let _guard = user("guard").enter();
+            note("guarded");
+        }
+        note("after guard");
+        let stream = user("streamer").scope_stream(futures_util::stream::once(async { note("stream") }));
+        stream.collect::<Vec<_>>().await;
+    })
+    .await;
+    assert_eq!(who(&captured, "nested expression"), is(Some("s"), Some("u")));
+    assert_eq!(who(&captured, "inner"), is(Some("s"), Some("inner")));
+    assert_eq!(who(&captured, "outer"), is(Some("s"), Some("outer")));
+    assert_eq!(who(&captured, "after"), is(None, None));
+    assert_eq!(who(&captured, "closure"), is(Some("s"), Some("u")));
+    assert_eq!(who(&captured, "guarded"), is(None, Some("guard")));
+    assert_eq!(who(&captured, "after guard"), is(None, None));
+    assert_eq!(who(&captured, "stream"), is(None, Some("streamer")));
+}
+
+#[tokio::test]
+async fn explicit_beats_scope_beats_set() {
+    let captured = capture(|| async {
+        user("scope")
+            .scope(async {
+                set_user("set");
+                note("set inside");
+                tokio::task::yield_now().await;
+                note("still set after an await");
+                user("inner").scope(async { note("inner scope") }).await;
+                trace("explicit").user_id("explicit").run(|_| ());
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(who(&captured, "set inside").1.as_deref(), Some("set"));
+    assert_eq!(who(&captured, "still set after an await").1.as_deref(), Some("set"));
+    assert_eq!(who(&captured, "inner scope").1.as_deref(), Some("inner"));
+    assert_eq!(who(&captured, "explicit").1.as_deref(), Some("explicit"));
+}
+
+#[tokio::test]
+async fn a_set_lasts_as_long_as_its_scope() {
+    let captured = capture(|| async {
+        session("outer")
+            .scope(async {
+                user("u").scope(async { set_session("inner") }).await;
+                note("after the inner scope");
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(who(&captured, "after the inner scope").0.as_deref(), Some("outer"));
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_blocks_its_slot_and_is_told() {
+    let long = "x".repeat(256);
+    let captured = capture(|| async {
+        session("s")
+            .user("outer")
+            .scope(async {
+                user("").scope(async { note("empty scope") }).await;
+                user(&long).scope(async { note("long scope") }).await;
+                trace("empty explicit").user_id("").run(|_| ());
+                set_user("");
+                note("empty set");
+            })
+            .await;
+    })
+    .await;
+    for name in ["empty scope", "long scope", "empty explicit", "empty set"] {
+        assert_eq!(who(&captured, name), is(Some("s"), None), "{name}");
+        let note = captured.trace(name).metadata["pandaprobe.user_id"].as_str().unwrap();
+        assert!(note.starts_with("refused"), "{note}");
+    }
+    assert_eq!(captured.reported(ReportKind::InvalidId), 4);
+}
+
+#[tokio::test]
+async fn tags_and_metadata_of_scopes_reach_their_traces() {
+    let captured = capture(|| async {
+        tag("a")
+            .metadata("k", "outer")
+            .metadata("only", 1)
+            .scope(
+                metadata("k", "inner").tags(["b"]).scope(async { trace("t").tag("c").tag("a").run(|_| ()) }),
+            )
+            .await;
+    })
+    .await;
+    let trace = captured.trace("t");
+    assert_eq!(trace.tags, ["a", "b", "c"]);
+    assert_eq!(json!(trace.metadata), json!({"k": "inner", "only": 1}));
+}
+
+#[tokio::test]
+async fn hand_over_is_a_copy() {
+    let captured = capture(|| async {
+        session("s")
+            .user("before")
+            .scope(async {
+                let carried = async {
+                    note("carried");
+                    set_user("changed there");
+                    note("changed there");
+                }
+                .in_current_scope();
+                set_user("changed here");
+                tokio::spawn(carried).await.unwrap();
+                note("here");
+                pandaprobe::spawn(async { note("spawned") }).await.unwrap();
+                pandaprobe::spawn_blocking(|| note("blocking")).await.unwrap();
+                let scope = Scope::current();
+                std::thread::spawn(move || scope.run(|| note("thread"))).join().unwrap();
+                tokio::spawn(async { trace("not handed over").run(|_| ()) }).await.unwrap();
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(who(&captured, "carried").1.as_deref(), Some("before"));
+    assert_eq!(who(&captured, "changed there").1.as_deref(), Some("changed there"));
+    assert_eq!(who(&captured, "here").1.as_deref(), Some("changed here"));
+    for name in ["spawned", "blocking", "thread"] {
+        assert_eq!(who(&captured, name), is(Some("s"), Some("changed here")), "{name}");
+    }
+    assert!(captured.traces.iter().all(|trace| trace.name != "not handed over"));
+}
+
+#[tokio::test]
+async fn a_span_in_a_spawned_task_is_a_step_of_the_span_that_spawned_it() {
+    let captured = capture(|| {
+        trace("t").scope(|_| {
+            span("parent").scope(async {
+                pandaprobe::spawn(span("child").scope(async {})).await.unwrap();
+                let (a, b) = (span("a").scope(tokio::task::yield_now()), span("b").scope(async {}));
+                tokio::join!(a, b);
+            })
+        })
+    })
+    .await;
+    let expected = "t COMPLETED\n└─ OTHER parent\n   ├─ OTHER child\n   ├─ OTHER a\n   └─ OTHER b\n";
+    assert_eq!(captured.tree(), expected);
+}
+
+/// Polls a future once, here.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_future_keeps_its_identity_whoever_polls_it() {
+    let captured = capture(|| async {
+        let mut made_by_alice = None;
+        session("alice's")
+            .scope(async {
+                made_by_alice = Some(Box::pin(user("alice").scope(async { note("polled by bob") })))
+            })
+            .await;
+        session("bob's")
+            .user("bob")
+            .scope(async {
+                let mut alices = made_by_alice.take().unwrap();
+                assert!(poll_once(alices.as_mut()).is_ready());
+                note("bob");
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(who(&captured, "polled by bob"), is(Some("alice's"), Some("alice")));
+    assert_eq!(who(&captured, "bob"), is(Some("bob's"), Some("bob")));
+}
+
+#[test]
+fn a_guard_held_across_an_await_is_ignored_in_other_tasks_and_reported() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    let kept = pandaprobe::MemoryExporter::default();
+    let guard = pandaprobe::init(pandaprobe::Config::new().exporter(kept.clone())).unwrap();
+    local.block_on(&runtime, async {
+        let holder = tokio::task::spawn_local(async {
+            let _guard = user("holder").enter();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            note("holder");
+        });
+        let other = tokio::task::spawn_local(async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            note("other");
+        });
+        holder.await.unwrap();
+        other.await.unwrap();
+    });
+    guard.client().flush(Duration::from_secs(5)).unwrap();
+    let of = |name: &str| kept.traces().into_iter().find(|trace| trace.name == name).unwrap().user_id;
+    assert_eq!(of("holder").as_deref(), Some("holder"));
+    assert_eq!(of("other"), None);
+    assert!(guard.client().stats().reports[&ReportKind::ForeignGuard] > 0);
+}
+
+#[tokio::test]
+async fn guards_dropped_out_of_order_remove_only_themselves() {
+    let captured = capture(|| async {
+        let outer = user("outer").enter();
+        let inner = session("inner").enter();
+        drop(outer);
+        note("inner is left");
+        drop(inner);
+        note("none is left");
+    })
+    .await;
+    assert_eq!(who(&captured, "inner is left"), is(Some("inner"), Some("outer")));
+    assert_eq!(who(&captured, "none is left"), is(None, None));
+}
+
+#[tokio::test]
+async fn a_trace_learns_its_user_late_but_never_changes_it() {
+    let captured = capture(|| async {
+        trace("request")
+            .scope(|_| async {
+                set_user("ada");
+                span("step").scope(async {}).await;
+            })
+            .await;
+        trace("by an inner scope").scope(|_| user("ada").scope(span("step").scope(async {}))).await;
+        trace("hers")
+            .user_id("ada")
+            .scope(|_| async {
+                span("her step").scope(async {}).await;
+                user("bob").scope(span("his step").scope(async {})).await;
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(who(&captured, "request").1.as_deref(), Some("ada"));
+    assert_eq!(who(&captured, "by an inner scope").1.as_deref(), Some("ada"));
+    let hers = captured.trace("hers");
+    let names: Vec<&str> = hers.spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!((hers.user_id.as_deref(), names), (Some("ada"), vec!["her step"]));
+    let his = captured.trace("his step");
+    assert_eq!(his.user_id.as_deref(), Some("bob"));
+    assert_eq!(his.metadata["pandaprobe.parent_trace_id"], json!(hers.trace_id));
+}
+
+#[tokio::test]
+async fn an_explicit_trace_is_not_left_by_what_is_inside_of_its_surroundings() {
+    let captured = capture(|| async {
+        user("scope")
+            .scope(trace("explicit").user_id("explicit").scope(|_| async {
+                span("step").scope(async {}).await;
+                trace("nested").run(|_| ());
+            }))
+            .await;
+    })
+    .await;
+    assert_eq!(captured.trace("explicit").spans.len(), 1);
+    let nested = captured.trace("nested");
+    assert_eq!(nested.user_id.as_deref(), Some("scope"), "explicit ids are no scope");
+    assert_eq!(nested.metadata["pandaprobe.parent_trace_id"], json!(captured.trace("explicit").trace_id));
+}
+
+#[tokio::test]
+async fn a_bare_span_without_a_trace_is_nothing() {
+    let captured = capture(|| async { span("alone").scope(async { 7 }).await }).await;
+    assert_eq!((captured.output, captured.traces.len()), (7, 0));
+}
+
+#[tokio::test]
+async fn detached_handles_work_from_anywhere() {
+    let captured = capture(|| async {
+        let trace = trace("t").start();
+        let work = trace.clone();
+        let step = trace.span("step").start();
+        let below = step.clone();
+        tokio::spawn(async move { below.span("below").scope(work.scope(async {})).await }).await.unwrap();
+        trace.scope(span("ambient").scope(async {})).await;
+        step.scope(span("in step").scope(async {})).await;
+    })
+    .await;
+    let expected = "t COMPLETED\n├─ OTHER step\n│  ├─ OTHER below\n│  └─ OTHER in step\n└─ OTHER ambient\n";
+    assert_eq!(captured.tree(), expected);
+}
