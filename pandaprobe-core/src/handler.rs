@@ -15,7 +15,7 @@ use crate::{
     error_text::ErrorText,
     identity::{Ids, Slot},
     model::{Object, SpanKind, TokenUsage, TraceId},
-    pipeline::Decode,
+    pipeline::{Decode, shallow},
     report::ReportKind,
     sync::lock,
     trace::{Alone, Opening, Span, told},
@@ -93,7 +93,7 @@ impl Run {
 
     /// What goes in.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
-        self.input = Some(input.into());
+        self.input = Some(shallow(input.into()));
         self
     }
 
@@ -111,7 +111,7 @@ impl Run {
 
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.metadata.insert(key.into(), value.into());
+        self.metadata.insert(key.into(), shallow(value.into()));
         self
     }
 
@@ -164,7 +164,7 @@ impl Handler {
 
     /// See [`handler_methods!`](crate::handler_methods).
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.metadata.insert(key.into(), value.into());
+        self.metadata.insert(key.into(), shallow(value.into()));
         self
     }
 

@@ -9,6 +9,7 @@ use crate::{
     client::Client,
     identity::{Ids, Slot},
     model::Object,
+    pipeline::shallow,
     report::ReportKind,
 };
 
@@ -119,7 +120,7 @@ impl Scope {
 
     /// Adds metadata to traces inside. The innermost value of a key wins.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.metadata.insert(key.into(), value.into());
+        self.metadata.insert(key.into(), shallow(value.into()));
         self
     }
 

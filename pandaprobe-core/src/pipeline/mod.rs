@@ -27,7 +27,9 @@ mod record;
 mod sender;
 
 pub use decode::{Decode, Piece};
-pub(crate) use record::{Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, value_bytes};
+pub(crate) use record::{
+    Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, value_bytes,
+};
 
 use budget::Budget;
 use queue::{Queue, Waiter};

@@ -10,6 +10,8 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
+
 use super::{
     budget::{Budget, Charge},
     decode::{Decode, Piece},
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     identity::Ids,
-    model::{ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
+    model::{Object, ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
     report::{DropReason, Reporter},
     sync::lock,
 };
@@ -339,26 +341,52 @@ fn size_of_data(data: &TraceData) -> usize {
 }
 
 /// Roughly how many bytes a value holds.
-pub(crate) fn value_bytes(value: &serde_json::Value) -> usize {
-    use serde_json::Value;
-    let mut bytes = 0;
-    // No recursion: an application can nest deeper than a stack is high.
-    let mut rest = vec![value];
-    while let Some(value) = rest.pop() {
+pub(crate) fn value_bytes(value: &Value) -> usize {
+    walk(value).0
+}
+
+pub(crate) fn object_bytes(object: &Object) -> usize {
+    object.iter().map(|(key, value)| key.len() + 32 + value_bytes(value)).sum()
+}
+
+/// The value, or a text in its place if it nests so deeply that copying or dropping it would overflow a stack.
+pub(crate) fn shallow(value: Value) -> Value {
+    const DEEPEST: usize = 1_000;
+    let (_, depth) = walk(&value);
+    if depth <= DEEPEST {
+        return value;
+    }
+    dismantle(value);
+    Value::String(format!("[left out by pandaprobe: nested {depth} levels deep]"))
+}
+
+/// Bytes and depth, without recursion: an application can nest deeper than a stack is high.
+fn walk(value: &Value) -> (usize, usize) {
+    let (mut bytes, mut deepest) = (0, 0);
+    let mut rest = vec![(value, 1)];
+    while let Some((value, depth)) = rest.pop() {
         bytes += size_of::<Value>();
+        deepest = deepest.max(depth);
         match value {
             Value::String(text) => bytes += text.len(),
-            Value::Array(items) => rest.extend(items),
+            Value::Array(items) => rest.extend(items.iter().map(|item| (item, depth + 1))),
             Value::Object(fields) => {
                 bytes += fields.keys().map(|key| key.len() + 32).sum::<usize>();
-                rest.extend(fields.values());
+                rest.extend(fields.values().map(|field| (field, depth + 1)));
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    bytes
+    (bytes, deepest)
 }
 
-pub(crate) fn object_bytes(object: &crate::model::Object) -> usize {
-    object.iter().map(|(key, value)| key.len() + 32 + value_bytes(value)).sum()
+fn dismantle(value: Value) {
+    let mut rest = vec![value];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(fields) => rest.extend(fields.into_iter().map(|(_, field)| field)),
+            _ => {}
+        }
+    }
 }

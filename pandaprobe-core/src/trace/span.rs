@@ -14,7 +14,7 @@ use crate::{
     context::{Frame, Home, Position, Scoped, current},
     error_text::ErrorText,
     model::{Cost, Object, SpanData, SpanId, SpanKind, TokenUsage, TraceId},
-    pipeline::{Exit, Piece, SpanRecord, object_bytes, value_bytes},
+    pipeline::{Exit, Piece, SpanRecord, object_bytes, shallow, value_bytes},
 };
 
 /// Begins a span: one step of the trace that is current. Without a trace it does nothing.
@@ -85,7 +85,7 @@ impl SpanBuilder {
 
     /// What goes in.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
-        self.fields().input = Some(input.into());
+        self.fields().input = Some(shallow(input.into()));
         self
     }
 
@@ -97,7 +97,7 @@ impl SpanBuilder {
 
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.opening.metadata.insert(key.into(), value.into());
+        self.opening.metadata.insert(key.into(), shallow(value.into()));
         self
     }
 
@@ -227,13 +227,13 @@ impl Span {
 
     /// Sets what went in.
     pub fn set_input(&self, input: impl Into<Value>) {
-        let input = input.into();
+        let input = shallow(input.into());
         self.update(value_bytes(&input), |data| data.input = Some(input));
     }
 
     /// Sets what came out.
     pub fn set_output(&self, output: impl Into<Value>) {
-        let output = output.into();
+        let output = shallow(output.into());
         self.update(value_bytes(&output), |data| data.output = Some(output));
     }
 
@@ -276,7 +276,7 @@ impl Span {
     /// Adds metadata.
     pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<Value>) {
         if self.record.is_some() {
-            let entry = Object::from_iter([(key.into(), value.into())]);
+            let entry = Object::from_iter([(key.into(), shallow(value.into()))]);
             self.update(object_bytes(&entry), |data| data.metadata.extend(entry));
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     error_text::ErrorText,
     identity::Slot,
     model::{TraceId, TraceStatus},
-    pipeline::{Exit, Root, TraceRecord, object_bytes, value_bytes},
+    pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
 };
 
 /// Begins a trace: one run of an agent. [`scope`](TraceBuilder::scope) is the form to prefer.
@@ -64,7 +64,7 @@ pub struct TraceBuilder {
 impl TraceBuilder {
     /// What goes in: any JSON, best `{"messages": …}` as [`Messages`](crate::Messages) makes it.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
-        self.input = Some(input.into());
+        self.input = Some(shallow(input.into()));
         self
     }
 
@@ -95,7 +95,7 @@ impl TraceBuilder {
 
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.opening.metadata.insert(key.into(), value.into());
+        self.opening.metadata.insert(key.into(), shallow(value.into()));
         self
     }
 
@@ -213,12 +213,12 @@ impl Trace {
 
     /// Sets what went in.
     pub fn set_input(&self, input: impl Into<Value>) {
-        self.set_io(input.into(), |data| &mut data.input);
+        self.set_io(shallow(input.into()), |data| &mut data.input);
     }
 
     /// Sets what came out.
     pub fn set_output(&self, output: impl Into<Value>) {
-        self.set_io(output.into(), |data| &mut data.output);
+        self.set_io(shallow(output.into()), |data| &mut data.output);
     }
 
     fn set_io(&self, value: Value, pick: fn(&mut crate::model::TraceData) -> &mut Option<Value>) {
@@ -230,7 +230,7 @@ impl Trace {
     /// Adds metadata.
     pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<Value>) {
         if let Some(record) = self.record() {
-            let entry = crate::model::Object::from_iter([(key.into(), value.into())]);
+            let entry = crate::model::Object::from_iter([(key.into(), shallow(value.into()))]);
             record.update(object_bytes(&entry), |data| data.metadata.extend(entry));
         }
     }

@@ -1,0 +1,351 @@
+//! From a client to a backend: what is posted, how it is repeated, and what becomes of what cannot be delivered.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use pandaprobe::{
+    Client, Config, ConfigError, ConsoleExporter, DropReason, ExportError, Exporter, FileExporter,
+    MemoryExporter, ReportKind, SpanKind, TokenUsage,
+};
+use pandaprobe_tests::backend::{Answer, Backend};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn config(url: &str) -> Config {
+    Config::new().api_key("sk_pp_test").project_name("tests").endpoint(url).unwrap()
+}
+
+fn record(client: &Client, name: &str) {
+    client.trace(name).user_id("ada").session_id("s").input("in").run(|trace| {
+        trace.span("step").kind(SpanKind::Tool).run(|span| span.set_output(json!({"a": 1})));
+        trace.set_output("out");
+    });
+}
+
+#[test]
+fn a_trace_arrives_as_the_backend_expects_it() {
+    let backend = Backend::start();
+    let client = Client::new(config(&backend.url()).environment("prod").release("1.2")).unwrap();
+    record(&client, "first");
+    record(&client, "second");
+    client.flush(SOON).unwrap();
+    let requests = backend.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(backend.rejected().is_empty(), "{:?}", backend.rejected());
+    for request in &requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/traces"));
+        assert_eq!(request.header("x-api-key"), Some("sk_pp_test"));
+        assert_eq!(request.header("x-project-name"), Some("tests"));
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert!(request.header("user-agent").unwrap().starts_with("pandaprobe-rust/"));
+        let body = request.json.as_ref().unwrap();
+        assert_eq!((&body["environment"], &body["release"]), (&json!("prod"), &json!("1.2")));
+        assert_eq!((&body["user_id"], &body["session_id"]), (&json!("ada"), &json!("s")));
+        assert_eq!(body["spans"][0]["output"], json!({"a": 1}));
+        assert!(body["spans"][0].get("parent_span_id").is_none() && body.get("tags").is_none(), "{body}");
+    }
+    assert_ne!(requests[0].header("x-request-id"), requests[1].header("x-request-id"));
+    assert_eq!(client.stats().delivered, 2);
+}
+
+#[test]
+fn connections_are_kept_alive() {
+    let backend = Backend::start();
+    let client = Client::new(config(&backend.url())).unwrap();
+    for n in 0..10 {
+        record(&client, &format!("t{n}"));
+        client.flush(SOON).unwrap();
+    }
+    let mut ports: Vec<_> = backend.requests().iter().map(|request| request.peer_port).collect();
+    ports.dedup();
+    assert_eq!(ports.len(), 1, "ten requests, one connection");
+}
+
+#[test]
+fn what_fails_for_a_moment_is_repeated_with_the_same_request_id() {
+    let backend = Backend::start();
+    backend.script([Answer::status(503), Answer::Reset, Answer::internal_error(), Answer::Normal]);
+    let client = Client::new(config(&backend.url())).unwrap();
+    record(&client, "t");
+    client.flush(Duration::from_secs(30)).unwrap();
+    let requests = backend.requests();
+    assert_eq!(requests.len(), 4);
+    assert!(
+        requests.iter().all(|request| request.header("x-request-id") == requests[0].header("x-request-id"))
+    );
+    assert!(requests.iter().all(|request| request.body == requests[0].body));
+    assert_eq!(backend.traces().len(), 1);
+    let stats = client.stats();
+    assert_eq!((stats.delivered, stats.retried, stats.dropped_total()), (1, 3, 0));
+}
+
+#[test]
+fn what_is_refused_for_good_is_counted_and_told() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hear = Arc::clone(&heard);
+    let backend = Backend::start();
+    backend
+        .script([Answer::json(401, &json!({"detail": "Invalid or revoked API key."})), Answer::over_quota()]);
+    let config = config(&backend.url()).on_error(move |report| hear.lock().unwrap().push(report.to_string()));
+    let client = Client::new(config).unwrap();
+    record(&client, "t");
+    record(&client, "u");
+    client.flush(SOON).unwrap();
+    assert_eq!(client.stats().dropped[&DropReason::Rejected], 2);
+    assert_eq!(backend.requests().len(), 2, "neither is repeated");
+    let heard = heard.lock().unwrap().join("\n");
+    assert!(heard.contains("Invalid or revoked API key") && heard.contains("limit"), "{heard}");
+    assert!(!heard.contains("sk_pp_test"), "{heard}");
+}
+
+#[test]
+fn a_backend_that_is_away_costs_bounded_memory_and_everything_is_counted() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(200_000);
+    let client = Client::new(config).unwrap();
+    let most = 2_000;
+    for n in 0..most {
+        client.trace(format!("t{n}")).input("x".repeat(1_000)).run(|_| ());
+        assert!(client.stats().buffered_bytes <= 200_000);
+    }
+    assert!(client.flush(Duration::from_millis(200)).is_err());
+    let begun = Instant::now();
+    let left = client.shutdown(Duration::from_millis(300)).unwrap_err().left;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(left > 0);
+    let stats = client.stats();
+    assert_eq!(stats.delivered, 0);
+    assert_eq!(stats.dropped_total(), most, "{stats:?}");
+}
+
+#[test]
+fn a_full_queue_drops_the_oldest() {
+    struct Stuck(MemoryExporter, Arc<Mutex<()>>);
+    impl Exporter for Stuck {
+        fn export<'a>(&'a self, envelope: &'a pandaprobe::Envelope) -> pandaprobe::ExportFuture<'a> {
+            drop(self.1.lock());
+            self.0.export(envelope)
+        }
+    }
+    let (kept, gate) = (MemoryExporter::default(), Arc::new(Mutex::new(())));
+    let closed = gate.lock().unwrap();
+    let client =
+        Client::new(Config::new().exporter(Stuck(kept.clone(), Arc::clone(&gate))).max_queue_size(10))
+            .unwrap();
+    for n in 0..100 {
+        client.trace(format!("{n}")).run(|_| ());
+    }
+    while client.stats().open > 0 || client.stats().dropped_total() + client.stats().queued < 100 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(closed);
+    client.flush(SOON).unwrap();
+    let stats = client.stats();
+    assert_eq!(stats.delivered + stats.dropped[&DropReason::QueueFull], 100);
+    assert!((10..=14).contains(&stats.delivered), "{stats:?}");
+    assert_eq!(kept.traces().last().unwrap().name, "99");
+}
+
+#[test]
+fn an_exporter_that_panics_or_refuses_harms_nobody() {
+    struct Moody(Mutex<u32>, MemoryExporter);
+    impl Exporter for Moody {
+        fn export<'a>(&'a self, envelope: &'a pandaprobe::Envelope) -> pandaprobe::ExportFuture<'a> {
+            let mut n = self.0.lock().unwrap();
+            *n += 1;
+            let n = *n;
+            Box::pin(async move {
+                match n {
+                    1 => panic!("exporter"),
+                    2 => Err(ExportError::Rejected { message: "no".to_owned() }),
+                    _ => self.1.export(envelope).await,
+                }
+            })
+        }
+    }
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(Moody(Mutex::default(), kept.clone()))).unwrap();
+    for n in 0..3 {
+        client.trace(format!("{n}")).run(|_| ());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    client.flush(SOON).unwrap();
+    let stats = client.stats();
+    assert_eq!((stats.delivered, stats.dropped_total(), stats.queued), (2, 1, 0), "{stats:?}");
+}
+
+#[test]
+fn later_spans_wait_until_the_trace_is_readable() {
+    let backend = Backend::start();
+    backend.visible_after(Duration::from_millis(300));
+    let client = Client::new(config(&backend.url())).unwrap();
+    let trace = client.trace("big").start();
+    let id = trace.id().unwrap();
+    for n in 0..600 {
+        trace.span(format!("s{n}")).start().end();
+    }
+    trace.end();
+    client.score(id, "quality", 0.5);
+    client.flush(Duration::from_secs(30)).unwrap();
+    let stored = backend.trace(&id.to_string()).unwrap();
+    assert_eq!(stored["spans"].as_array().unwrap().len(), 600);
+    assert_eq!(backend.scores().len(), 1);
+    assert_eq!(client.stats().dropped_total(), 0, "{:?}", client.stats());
+}
+
+#[test]
+fn one_bad_value_costs_nothing_else() {
+    let backend = Backend::start();
+    let client = Client::new(config(&backend.url())).unwrap();
+    let trace = client.trace("n".repeat(5_000)).metadata("nul", "a\0b").start();
+    let span = trace.span("").input("\0").start();
+    span.set_token_usage(TokenUsage::new(u64::MAX, 7));
+    span.set_cost(pandaprobe::Cost::new(f64::INFINITY));
+    span.set_model("m".repeat(1_000));
+    let mut deep = json!(1);
+    for level in 0..200_000 {
+        // Not by `json!`, which recurses.
+        deep = Value::Array(vec![deep]);
+        if level == 900 {
+            trace.set_output(deep.clone());
+        }
+    }
+    span.set_output(deep);
+    span.end();
+    trace.end();
+    client.flush(SOON).unwrap();
+    assert!(backend.rejected().is_empty(), "{:?}", backend.rejected());
+    let stored = &backend.traces()[0];
+    assert_eq!(stored["spans"][0]["token_usage"]["completion_tokens"], json!(7));
+    assert!(stored["spans"][0]["output"].as_str().unwrap().contains("200001 levels"));
+    assert!(stored["output"].to_string().len() > 900);
+    assert_eq!(stored["metadata"]["nul"], json!("a\u{fffd}b"));
+}
+
+#[test]
+fn a_client_that_is_switched_off_does_nothing_and_needs_no_key() {
+    let client = Client::new(Config::new().enabled(false)).unwrap();
+    assert!(!client.is_enabled());
+    let trace = client.trace("t").start();
+    assert_eq!(trace.id(), None);
+    assert!(!trace.span("s").start().is_recorded());
+    assert_eq!((client.flush(SOON), client.shutdown(SOON)), (Ok(()), Ok(())));
+    assert_eq!(client.stats(), pandaprobe::Stats::default());
+}
+
+#[test]
+fn what_can_never_work_is_an_error_at_once() {
+    assert_eq!(Client::new(Config::new()).unwrap_err(), ConfigError::MissingApiKey);
+    assert_eq!(Client::new(Config::new().api_key("k")).unwrap_err(), ConfigError::MissingProjectName);
+    let bad_key = Client::new(Config::new().api_key("geheim\n").project_name("p")).unwrap_err();
+    assert!(!bad_key.to_string().contains("geheim"));
+    assert!(Config::new().endpoint("ftp://x").is_err() && Config::new().endpoint("").is_err());
+}
+
+#[test]
+fn several_clients_live_side_by_side() {
+    let (one, two) = (MemoryExporter::default(), MemoryExporter::default());
+    let first = Client::new(Config::new().exporter(one.clone())).unwrap();
+    let second = Client::new(Config::new().exporter(two.clone())).unwrap();
+    first.trace("first").run(|_| {
+        second.trace("second").run(|_| pandaprobe::span("below second").run(|_| ()));
+        pandaprobe::span("below first").run(|_| ());
+    });
+    drop((first, second));
+    let names = |kept: &MemoryExporter| -> Vec<(String, String)> {
+        kept.traces().into_iter().map(|trace| (trace.name, trace.spans[0].name.clone())).collect()
+    };
+    assert_eq!(names(&one), [("first".to_owned(), "below first".to_owned())]);
+    assert_eq!(names(&two), [("second".to_owned(), "below second".to_owned())]);
+}
+
+#[test]
+fn it_works_without_any_runtime_and_after_one_is_gone() {
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(kept.clone())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(client.trace("in a runtime").scope(|_| async {}));
+    drop(runtime);
+    client.trace("without one").run(|_| ());
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces().len(), 2);
+}
+
+#[test]
+fn flush_and_shutdown_may_be_called_from_anywhere() {
+    let slot: Arc<Mutex<Option<Client>>> = Arc::default();
+    let inside = Arc::clone(&slot);
+    let config = Config::new().exporter(MemoryExporter::default()).on_error(move |_| {
+        if let Some(client) = inside.lock().unwrap().clone() {
+            let _ = client.flush(Duration::from_millis(10));
+            client.trace("from a callback").run(|_| ());
+        }
+    });
+    let client = Client::new(config).unwrap();
+    *slot.lock().unwrap() = Some(client.clone());
+    client.score(client.trace("t").run(|trace| trace.id()), "out of range", 7.0);
+    assert_eq!(client.stats().reports[&ReportKind::InvalidScore], 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { client.flush_async(SOON).await }).unwrap();
+    let others: Vec<_> =
+        (0..4).map(|_| client.clone()).map(|c| std::thread::spawn(move || c.shutdown(SOON))).collect();
+    for other in others {
+        assert_eq!(other.join().unwrap(), Ok(()));
+    }
+    slot.lock().unwrap().take();
+}
+
+#[test]
+fn the_console_shows_a_tree_and_no_terminal_codes_of_others() {
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let screen = Screen::default();
+    let client = Client::new(Config::new().exporter(ConsoleExporter::to(screen.clone()))).unwrap();
+    client.trace("agent").user_id("ada").session_id("s").run(|trace| {
+        trace.span("ask\u{1b}[31m").kind(SpanKind::Llm).model("m").run(|span| {
+            span.set_token_usage(TokenUsage::new(3, 4));
+            trace.span("other").run(|_| ());
+        });
+        let _ = trace.span("tool").kind(SpanKind::Tool).try_run(|_| Err::<(), _>("two\nlines"));
+    });
+    client.flush(SOON).unwrap();
+    let text = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("agent COMPLETED ") && lines[0].ends_with("session=s user=ada"), "{text}");
+    assert!(lines[1].starts_with("├─ LLM ask [31m m ") && lines[1].ends_with("3→4 tokens"), "{text}");
+    assert!(lines[3].starts_with("└─ TOOL tool ") && lines[3].ends_with("ERROR: two lines"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn the_file_holds_one_json_a_line() {
+    let folder = std::env::temp_dir().join(format!("pandaprobe-{}", std::process::id()));
+    let path = folder.join("deep/traces.jsonl");
+    let client =
+        Client::new(Config::new().live(true).exporter((FileExporter::new(&path), MemoryExporter::default())))
+            .unwrap();
+    let trace = client.trace("t").start();
+    trace.span("s").start().end();
+    trace.end();
+    client.score(client.trace("u").run(|trace| trace.id()), "good", true);
+    client.shutdown(SOON).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.iter().filter(|line| line["name"] == "t" || line["name"] == "u").count(), 2);
+    assert!(lines.iter().any(|line| line["spans"][0]["name"] == "s" && line["trace_id"].is_string()));
+    assert!(lines.iter().any(|line| line["update"]["status"] == "COMPLETED"));
+    assert!(lines.iter().any(|line| line["score"]["value"] == "true"));
+}

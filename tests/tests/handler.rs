@@ -1,0 +1,218 @@
+//! The callback engine: whatever order a framework's events come in.
+
+use std::sync::{Arc, Barrier};
+
+use pandaprobe::{
+    Handler, ReportKind, Run, RunId, SpanKind, SpanStatus, TokenUsage, TraceStatus, span,
+    testing::{Captured, capture},
+    trace,
+};
+use serde_json::json;
+
+fn chain(name: &str) -> Run {
+    Run::new(name, SpanKind::Chain)
+}
+
+fn tool(name: &str) -> Run {
+    Run::new(name, SpanKind::Tool)
+}
+
+fn id(id: &str) -> Option<RunId> {
+    Some(id.into())
+}
+
+async fn events(f: impl FnOnce(&Handler)) -> Captured<()> {
+    capture(|| async { f(&Handler::new().user_id("ada")) }).await
+}
+
+#[tokio::test]
+async fn runs_become_a_tree_with_the_root_as_the_trace() {
+    let captured = events(|handler| {
+        handler.started(
+            "root",
+            None,
+            chain("agent").input(json!({"messages": [{"role": "user", "content": "q"}]})),
+        );
+        handler.started("llm", id("root"), Run::new("ask", SpanKind::Llm).model("m"));
+        handler.first_token("llm");
+        handler.usage("llm", TokenUsage::new(3, 4));
+        handler.ended("llm", Some(json!("tokens")));
+        handler.started("tool", id("root"), tool("search"));
+        handler.failed("tool", "no index");
+        handler.ended("root", Some(json!({"messages": [{"role": "assistant", "content": "a"}]})));
+    })
+    .await;
+    let expected = "agent COMPLETED user=ada\n└─ CHAIN agent\n   ├─ LLM ask m 3→4 tokens\n   └─ TOOL search ERROR: no index\n";
+    assert_eq!(captured.tree(), expected);
+    let trace = captured.trace("agent");
+    assert_eq!(trace.input, Some(json!({"messages": [{"role": "user", "content": "q"}]})));
+    assert_eq!(trace.output, Some(json!({"messages": [{"role": "assistant", "content": "a"}]})));
+    assert!(trace.span("ask").unwrap().completion_start_time.is_some());
+}
+
+#[tokio::test]
+async fn a_failed_root_is_a_failed_trace() {
+    let captured = events(|handler| {
+        handler.started("root", None, chain("agent"));
+        handler.failed("root", "boom");
+    })
+    .await;
+    let trace = captured.trace("agent");
+    assert_eq!((trace.status, &trace.metadata["pandaprobe.error"]), (TraceStatus::Error, &json!("boom")));
+}
+
+#[tokio::test]
+async fn a_child_may_start_and_end_before_its_parent_starts() {
+    let captured = events(|handler| {
+        handler.started("child", id("parent"), tool("early child"));
+        handler.ended("child", None);
+        handler.started("parent", None, chain("late parent").input("in"));
+        handler.ended("parent", None);
+    })
+    .await;
+    assert_eq!(captured.tree(), "run COMPLETED user=ada\n└─ CHAIN late parent\n   └─ TOOL early child\n");
+}
+
+#[tokio::test]
+async fn an_end_may_come_before_its_start_but_not_for_nothing() {
+    let captured = events(|handler| {
+        handler.failed("early", "already failed");
+        handler.started("root", None, chain("root"));
+        handler.started("early", id("root"), tool("early"));
+        handler.ended("root", None);
+        assert!(handler.span("early").is_none());
+    })
+    .await;
+    let span = captured.trace("root").span("early").unwrap();
+    assert_eq!((span.status, span.error.as_deref()), (SpanStatus::Error, Some("already failed")));
+
+    // Ends that never get a start are let go of, oldest first, and counted.
+    let captured =
+        events(|handler| (0..2_000).for_each(|n| handler.ended(format!("unknown {n}"), None))).await;
+    assert_eq!(captured.traces.len(), 0);
+    assert_eq!(captured.reported(ReportKind::UnknownRun), 2_000 - 1_024);
+}
+
+#[tokio::test]
+async fn a_second_start_and_a_second_end_change_nothing() {
+    let captured = events(|handler| {
+        handler.started("root", None, chain("first"));
+        handler.started("root", None, chain("second"));
+        handler.ended("root", Some(json!(1)));
+        handler.ended("root", Some(json!(2)));
+    })
+    .await;
+    assert_eq!(captured.tree(), "first COMPLETED user=ada\n└─ CHAIN first\n");
+    assert_eq!(captured.traces[0].output, Some(json!(1)));
+    assert_eq!(captured.reported(ReportKind::UnknownRun), 1);
+}
+
+#[tokio::test]
+async fn a_start_without_an_end_rides_along() {
+    let captured = events(|handler| {
+        handler.started("root", None, chain("root"));
+        handler.started("lost", id("root"), tool("lost"));
+        handler.ended("root", None);
+    })
+    .await;
+    let trace = captured.trace("root");
+    assert_eq!(trace.status, TraceStatus::Completed);
+    assert_eq!(trace.span("lost").unwrap().status, SpanStatus::Ok, "its handle was dropped with the handler");
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_half_way_is_cancelled_with_all_below_it() {
+    let captured = events(|handler| {
+        handler.started("root", None, chain("root"));
+        handler.started("agent", id("root"), Run::new("agent", SpanKind::Agent));
+        handler.started("tool", id("agent"), tool("tool"));
+        handler.started("done", id("agent"), tool("done"));
+        handler.ended("done", None);
+        handler.dropped("root");
+        handler.dropped("root");
+    })
+    .await;
+    let trace = captured.trace("root");
+    assert_eq!(
+        (trace.status, &trace.metadata["pandaprobe.error"]),
+        (TraceStatus::Error, &json!("cancelled"))
+    );
+    for name in ["root", "agent", "tool"] {
+        assert_eq!(trace.span(name).unwrap().error.as_deref(), Some("cancelled"), "{name}");
+    }
+    assert_eq!(trace.span("done").unwrap().status, SpanStatus::Ok);
+}
+
+#[tokio::test]
+async fn inside_a_trace_a_run_is_a_part_of_it() {
+    let captured = capture(|| async {
+        let handler = Handler::new();
+        trace("outer")
+            .scope(|_| {
+                span("step").scope(async {
+                    handler.started("root", None, chain("root"));
+                    handler.started("tool", id("root"), tool("tool"));
+                    handler.ended("tool", None);
+                    handler.ended("root", None);
+                })
+            })
+            .await;
+    })
+    .await;
+    assert_eq!(captured.tree(), "outer COMPLETED\n└─ OTHER step\n   └─ CHAIN root\n      └─ TOOL tool\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_handler_serves_a_hundred_concurrent_runs_of_different_users() {
+    let captured = capture(|| async {
+        let shared = Handler::new().session_id("s").tags(["all"]);
+        let here = pandaprobe::Scope::current();
+        let start = Arc::new(Barrier::new(4));
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (shared, here, start) = (shared.clone(), here.clone(), Arc::clone(&start));
+                std::thread::spawn(move || {
+                    start.wait();
+                    here.run(|| {
+                        for n in 0..25 {
+                            let user = format!("u{thread}-{n}");
+                            let handler = shared.clone().user_id(&user);
+                            let (root, below) = (format!("root {user}"), format!("tool {user}"));
+                            handler.started(root.as_str(), None, chain("root").input(user.as_str()));
+                            handler.started(below.as_str(), id(&root), tool(&user));
+                            std::thread::yield_now();
+                            handler.ended(below.as_str(), None);
+                            handler.ended(root.as_str(), None);
+                        }
+                    });
+                })
+            })
+            .collect();
+        tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| thread.join().unwrap()))
+            .await
+            .unwrap();
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 100);
+    for trace in &captured.traces {
+        let user = trace.user_id.as_deref().unwrap();
+        assert_eq!(trace.input, Some(json!(user)));
+        assert_eq!((trace.spans.len(), trace.spans.iter().filter(|span| span.name == user).count()), (2, 1));
+        assert_eq!(
+            (trace.session_id.as_deref(), trace.tags.as_slice()),
+            (Some("s"), ["all".to_owned()].as_slice())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_callback_that_panics_hurts_nobody() {
+    let captured = capture(|| async {
+        let handler = Handler::new().on_trace(|_| panic!("mine"));
+        handler.started("root", None, chain("root"));
+        handler.ended("root", None);
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 1);
+    assert_eq!(captured.reported(ReportKind::Panicked), 1);
+}

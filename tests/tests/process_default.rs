@@ -1,0 +1,52 @@
+//! `set_user` and `set_session` outside of any scope: worker set-up in `main`. The default is the process's, so
+//! this is one test in a process of its own.
+
+use std::time::Duration;
+
+use pandaprobe::{Config, MemoryExporter, ReportKind, set_session, set_user, trace, user};
+
+#[test]
+fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
+    let kept = MemoryExporter::default();
+    let guard = pandaprobe::init(Config::new().exporter(kept.clone())).unwrap();
+    let note = |name: &str| trace(name).run(|_| ());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+
+    set_user("worker");
+    set_session("batch");
+    note("main");
+    user("explicit").run(|| note("scope"));
+    runtime.block_on(async {
+        note("block_on");
+        tokio::spawn(async {
+            trace("task").run(|_| ());
+            set_user("bob");
+            trace("task that set").run(|_| ());
+        })
+        .await
+        .unwrap();
+    });
+    std::thread::spawn(|| {
+        set_user("carol");
+        trace("thread that set").run(|_| ());
+    })
+    .join()
+    .unwrap();
+    set_user("worker 2");
+    note("set again");
+
+    guard.client().flush(Duration::from_secs(5)).unwrap();
+    let of = |name: &str| {
+        let trace = kept.traces().into_iter().find(|trace| trace.name == name).unwrap();
+        (trace.session_id, trace.user_id)
+    };
+    let is =
+        |session: Option<&str>, user: Option<&str>| (session.map(str::to_owned), user.map(str::to_owned));
+    for name in ["main", "block_on", "task", "task that set"] {
+        assert_eq!(of(name), is(Some("batch"), Some("worker")), "{name}");
+    }
+    assert_eq!(of("scope"), is(Some("batch"), Some("explicit")));
+    assert_eq!(of("thread that set"), is(Some("batch"), None), "neither refused nor somebody else's");
+    assert_eq!(of("set again"), is(Some("batch"), Some("worker 2")));
+    assert_eq!(guard.client().stats().reports[&ReportKind::IdentityRefused], 2);
+}
