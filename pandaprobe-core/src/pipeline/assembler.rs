@@ -3,11 +3,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,6 +14,7 @@ use super::{
     Settings,
     budget::{Budget, Charge},
     decode::{Decode, Piece},
+    inbox::Inbox,
     queue::Queue,
     record::{Event, Exit, Root, SpanRecord, TraceRecord},
 };
@@ -104,29 +101,34 @@ impl Assembler {
         Self { settings, queue, budget, reporter, open: HashMap::new(), next_sweep: None }
     }
 
-    pub(super) fn run(mut self, inbox: &Receiver<Event>) {
-        loop {
-            let event = match self.next_sweep {
-                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
-            match catch_unwind(AssertUnwindSafe(|| self.step(event))) {
-                Ok(Flow::Go) => {}
-                Ok(Flow::Stop) => return,
-                Err(_) => self.reporter.report(ReportKind::Panicked, "assembling a trace panicked"),
-            }
-        }
+    pub(super) fn run(mut self, inbox: &Inbox) {
+        while self.step(inbox) {}
+        drop(inbox.close());
     }
 
-    fn step(&mut self, event: Result<Event, RecvTimeoutError>) -> Flow {
-        let flow = match event {
-            Ok(event) => self.handle(event),
-            Err(RecvTimeoutError::Timeout) => Flow::Go,
-            Err(RecvTimeoutError::Disconnected) => return Flow::Stop,
-        };
-        self.sweep_if_due();
+    /// `false` after the last step.
+    fn step(&mut self, inbox: &Inbox) -> bool {
+        let mut go_on = true;
+        for event in inbox.receive(self.next_sweep) {
+            // What comes after a stop came too late.
+            if go_on {
+                go_on = self.guarded(|this| matches!(this.handle(event), Flow::Go));
+            }
+        }
+        self.guarded(|this| {
+            this.sweep_if_due();
+            true
+        });
         self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
-        flow
+        go_on
+    }
+
+    /// A panic costs the event that caused it, not the thread.
+    fn guarded(&mut self, f: impl FnOnce(&mut Self) -> bool) -> bool {
+        catch_unwind(AssertUnwindSafe(|| f(self))).unwrap_or_else(|_| {
+            self.reporter.report(ReportKind::Panicked, "assembling a trace panicked");
+            true
+        })
     }
 
     fn handle(&mut self, event: Event) -> Flow {

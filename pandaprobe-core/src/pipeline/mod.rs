@@ -22,6 +22,7 @@ use crate::{
 mod assembler;
 mod budget;
 mod decode;
+mod inbox;
 mod queue;
 mod record;
 mod sender;
@@ -32,6 +33,7 @@ pub(crate) use record::{
 };
 
 use budget::Budget;
+use inbox::Inbox;
 use queue::{Queue, Waiter};
 
 /// What of the configuration the pipeline goes by.
@@ -85,7 +87,8 @@ impl Pipeline {
         let settings = Settings::of(config);
         let queue = Arc::new(Queue::new(config.max_queue_size, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
-        let (events, inbox) = mpsc::channel();
+        let inbox = Arc::new(Inbox::default());
+        let events = Arc::clone(&inbox);
         let assembler = assembler::Assembler::new(
             settings.clone(),
             Arc::clone(&queue),
@@ -94,10 +97,10 @@ impl Pipeline {
         );
         let sender = sender::Sender::new(settings, exporter, Arc::clone(&queue), Arc::clone(&reporter));
         let threads = vec![
-            spawn("pandaprobe-assembler", move || assembler.run(&inbox))?,
+            spawn("pandaprobe-assembler", move || assembler.run(&events))?,
             spawn("pandaprobe-sender", move || sender.run())?,
         ];
-        let intake = Intake::new(events, Arc::clone(&budget), Arc::clone(&reporter));
+        let intake = Intake::new(inbox, Arc::clone(&budget), Arc::clone(&reporter));
         Ok(Self { intake, queue, budget, reporter, threads: std::sync::Mutex::new(threads) })
     }
 

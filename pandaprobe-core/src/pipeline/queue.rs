@@ -73,11 +73,15 @@ impl Queue {
             _charge: charge,
         });
         let full = state.ready.len() + state.delayed.len() > self.most;
+        let paused = state.paused_until.is_some();
         drop(state);
         if full {
             self.drop_oldest();
         }
-        self.changed.notify_one();
+        // A sender that waits for better times need not hear of each item.
+        if !paused {
+            self.changed.notify_one();
+        }
     }
 
     /// The next item that may leave now.
@@ -86,6 +90,7 @@ impl Queue {
         if state.paused_until.is_some_and(|until| until > now) {
             return None;
         }
+        state.paused_until = None;
         if let Some(entry) = state.delayed.first_entry()
             && entry.key().0 <= now
         {
@@ -102,8 +107,8 @@ impl Queue {
     /// When to look again, if nothing changes before.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let state = self.lock();
-        let delayed = state.delayed.keys().next().map(|(at, _)| *at);
-        delayed.into_iter().chain(state.paused_until).min()
+        // While everything waits, nothing that is due sooner matters.
+        state.paused_until.or_else(|| state.delayed.keys().next().map(|(at, _)| *at))
     }
 
     /// Puts an item back that failed, to be tried again after `wait`.

@@ -5,7 +5,6 @@ use std::{
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     time::Instant,
 };
@@ -15,6 +14,7 @@ use serde_json::Value;
 use super::{
     budget::{Budget, Charge},
     decode::{Decode, Piece},
+    inbox::Inbox,
     queue::Waiter,
 };
 use crate::{
@@ -39,19 +39,19 @@ pub(crate) enum Event {
 /// The way in. Its bound is that of bytes: whatever an event holds was charged to the budget.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    events: mpsc::Sender<Event>,
+    inbox: Arc<Inbox>,
     budget: Arc<Budget>,
     pub(crate) reporter: Arc<Reporter>,
 }
 
 impl Intake {
-    pub(super) fn new(events: mpsc::Sender<Event>, budget: Arc<Budget>, reporter: Arc<Reporter>) -> Self {
-        Self { events, budget, reporter }
+    pub(super) fn new(inbox: Arc<Inbox>, budget: Arc<Budget>, reporter: Arc<Reporter>) -> Self {
+        Self { inbox, budget, reporter }
     }
 
     /// `false` after the shutdown.
     pub(crate) fn send(&self, event: Event) -> bool {
-        self.events.send(event).is_ok()
+        self.inbox.send(event)
     }
 
     fn charge(&self, bytes: usize) -> Option<Charge> {

@@ -56,14 +56,16 @@ impl Sender {
         while !self.queue.is_closed() {
             self.start_what_is_due();
             let idle = Instant::now() + self.settings.flush_interval;
-            let until = self.queue.next_look().map_or(idle, |look| look.min(idle));
+            // With all hands full, only the end of an attempt matters, and that is told.
+            let look = if self.is_full() { None } else { self.queue.next_look() };
+            let until = look.map_or(idle, |look| look.min(idle));
             let _ = tokio::time::timeout_at(until.into(), self.queue.changed()).await;
         }
     }
 
     fn start_what_is_due(&self) {
         for _ in 0..self.settings.batch_size {
-            if self.under_way.load(Ordering::Relaxed) >= IN_FLIGHT {
+            if self.is_full() {
                 return;
             }
             let Some(item) = self.queue.take(Instant::now()) else {
@@ -75,6 +77,10 @@ impl Sender {
         }
         // There may be more.
         self.queue.notify();
+    }
+
+    fn is_full(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) >= IN_FLIGHT
     }
 
     fn conclude(&self, mut item: Item, result: Result<(), ExportError>) {
