@@ -5,8 +5,8 @@ use std::{
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
-        mpsc,
     },
+    thread,
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     export::{Exporter, HttpExporter},
     model::{ScoreData, ScoreValue, TraceId},
     pipeline::{Intake, Pipeline},
-    report::{ReportKind, Reporter, Stats},
+    report::{ReportKind, Reporter, Stats, Telling},
 };
 
 /// Records, and delivers what was recorded, on two threads of its own. Cheap to clone; several may live side
@@ -86,47 +86,37 @@ impl Client {
         let Some(pipeline) = &self.inner.pipeline else {
             return Ok(());
         };
-        let (done, wait) = mpsc::sync_channel(1);
-        pipeline.flush(Box::new(move || {
-            let _ = done.send(());
-        }));
-        wait.recv_timeout(timeout).map_err(|_| self.undelivered())
+        if pipeline.flush(timeout) { Ok(()) } else { Err(self.undelivered()) }
     }
 
-    /// [`flush`](Self::flush) for asynchronous code. Needs a tokio runtime with its timer.
+    /// [`flush`](Self::flush) for asynchronous code, in any runtime: a short-lived thread waits.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush).
+    /// As [`flush`](Self::flush), and when no thread can be had.
     pub async fn flush_async(&self, timeout: Duration) -> Result<(), Undelivered> {
-        let Some(pipeline) = &self.inner.pipeline else {
+        if self.inner.pipeline.is_none() {
             return Ok(());
-        };
+        }
         let (done, wait) = oneshot::channel();
-        pipeline.flush(Box::new(move || {
-            let _ = done.send(());
-        }));
-        match tokio::time::timeout(timeout, wait).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(self.undelivered()),
+        let client = self.clone();
+        let waiting = thread::Builder::new().name("pandaprobe-flush".to_owned()).spawn(move || {
+            let _ = done.send(client.flush(timeout));
+        });
+        match waiting {
+            Ok(_) => wait.await.unwrap_or_else(|_| Err(self.undelivered())),
+            Err(_) => Err(self.undelivered()),
         }
     }
 
-    /// Ends what is open with what it has, delivers, and stops. Whatever is recorded later is counted and
-    /// dropped. The second call does nothing.
+    /// Ends what is open with what it has, delivers, and stops. What is recorded later with this client is
+    /// dropped and counted. A second call waits for the first.
     ///
     /// # Errors
     ///
     /// When `timeout` passes before everything is delivered; the rest is dropped and counted.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), Undelivered> {
-        let Some(pipeline) = &self.inner.pipeline else {
-            return Ok(());
-        };
-        if self.inner.is_shut_down.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        ENABLED.fetch_sub(1, Ordering::Relaxed);
-        match pipeline.shutdown(timeout) {
+        match self.inner.shutdown(timeout) {
             0 => Ok(()),
             left => Err(Undelivered { left }),
         }
@@ -186,14 +176,21 @@ impl fmt::Debug for Client {
     }
 }
 
+impl Inner {
+    fn shutdown(&self, timeout: Duration) -> u64 {
+        let Some(pipeline) = &self.pipeline else {
+            return 0;
+        };
+        if !self.is_shut_down.swap(true, Ordering::AcqRel) {
+            ENABLED.fetch_sub(1, Ordering::Relaxed);
+        }
+        pipeline.shutdown(timeout)
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(pipeline) = &self.pipeline
-            && !self.is_shut_down.swap(true, Ordering::AcqRel)
-        {
-            ENABLED.fetch_sub(1, Ordering::Relaxed);
-            pipeline.shutdown(self.shutdown_timeout);
-        }
+        self.shutdown(self.shutdown_timeout);
     }
 }
 
@@ -275,6 +272,11 @@ pub(crate) fn current() -> Option<Client> {
     context::client().or_else(global).or_else(from_environment).filter(Client::is_enabled)
 }
 
+/// The client of the current scope, else the global one, even if it was shut down.
+fn installed() -> Option<Client> {
+    context::client().or_else(global)
+}
+
 /// Reports what concerns no client in particular to the one that is current.
 pub(crate) fn report(kind: ReportKind, message: impl Into<String>) {
     match context::client() {
@@ -287,7 +289,11 @@ pub(crate) fn report(kind: ReportKind, message: impl Into<String>) {
 pub(crate) fn report_to_global(kind: ReportKind, message: impl Into<String>) {
     match global() {
         Some(client) => client.report(kind, message),
-        None => tracing::warn!(target: "pandaprobe", "{kind:?}: {}", message.into()),
+        None => {
+            if let Some(_telling) = Telling::start() {
+                tracing::warn!(target: "pandaprobe", "{kind:?}: {}", message.into());
+            }
+        }
     }
 }
 
@@ -324,7 +330,11 @@ fn from_environment() -> Option<Client> {
         Ok(client) => {
             let mut global = GLOBAL.write().unwrap_or_else(PoisonError::into_inner);
             environment_was_looked_at();
-            Some(global.get_or_insert(client).clone())
+            let installed = global.get_or_insert_with(|| client.clone()).clone();
+            // Another thread may have been faster; the loser is shut down with the lock released.
+            drop(global);
+            drop(client);
+            Some(installed)
         }
         Err(error) => {
             environment_was_looked_at();
@@ -340,7 +350,7 @@ fn from_environment() -> Option<Client> {
 ///
 /// When `timeout` passes before everything is delivered.
 pub fn flush(timeout: Duration) -> Result<(), Undelivered> {
-    current().map_or(Ok(()), |client| client.flush(timeout))
+    installed().map_or(Ok(()), |client| client.flush(timeout))
 }
 
 /// [`Client::flush_async`] of the current client. Without one there is nothing to wait for.
@@ -349,7 +359,7 @@ pub fn flush(timeout: Duration) -> Result<(), Undelivered> {
 ///
 /// When `timeout` passes before everything is delivered.
 pub async fn flush_async(timeout: Duration) -> Result<(), Undelivered> {
-    match current() {
+    match installed() {
         Some(client) => client.flush_async(timeout).await,
         None => Ok(()),
     }
@@ -361,7 +371,7 @@ pub async fn flush_async(timeout: Duration) -> Result<(), Undelivered> {
 ///
 /// When `timeout` passes before everything is delivered; the rest is dropped and counted.
 pub fn shutdown(timeout: Duration) -> Result<(), Undelivered> {
-    current().map_or(Ok(()), |client| client.shutdown(timeout))
+    installed().map_or(Ok(()), |client| client.shutdown(timeout))
 }
 
 /// [`Client::score`] of the current client.
@@ -373,5 +383,5 @@ pub fn score(trace_id: impl Into<Option<TraceId>>, name: impl Into<String>, valu
 
 /// [`Client::stats`] of the current client; all zero without one.
 pub fn stats() -> Stats {
-    current().map(|client| client.stats()).unwrap_or_default()
+    installed().map(|client| client.stats()).unwrap_or_default()
 }

@@ -1,6 +1,10 @@
 //! The text of an error with its causes.
 
-use std::{error::Error, ops::Deref};
+use std::{
+    error::Error,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// Errors whose text can be recorded: every [`std::error::Error`], boxed ones (`Box<dyn Error>`,
 /// `anyhow::Error`, `eyre::Report`), and plain text. The parameter tells these apart and is always inferred.
@@ -61,6 +65,12 @@ impl ErrorText<ByText> for &str {
     fn error_text(&self) -> String {
         (*self).to_owned()
     }
+}
+
+/// The text of an error, whatever its `Display` does.
+pub(crate) fn text_of<How>(error: &impl ErrorText<How>) -> String {
+    let text = catch_unwind(AssertUnwindSafe(|| error.error_text()));
+    text.unwrap_or_else(|_| "an error whose text cannot be had: its Display panicked".to_owned())
 }
 
 fn chain(mut text: String, mut source: Option<&(dyn Error + 'static)>) -> String {

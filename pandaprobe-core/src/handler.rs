@@ -1,7 +1,7 @@
 //! The callback engine that integrations stand on: runs that start, end and fail become spans.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::{
     client::{self, Client},
-    config::{DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE},
-    error_text::ErrorText,
+    config::DEFAULT_LINGER,
+    error_text::{ErrorText, text_of},
     identity::{Ids, Slot},
     model::{Object, SpanKind, TokenUsage, TraceId},
-    pipeline::{Decode, shallow},
+    pipeline::{Decode, shallow, shallow_object},
     report::ReportKind,
     sync::lock,
     trace::{Alone, Opening, Span, told},
@@ -105,7 +105,7 @@ impl Run {
 
     /// Temperature and the like.
     pub fn model_parameters(mut self, parameters: Object) -> Self {
-        self.model_parameters = Some(parameters);
+        self.model_parameters = Some(shallow_object(parameters));
         self
     }
 
@@ -199,32 +199,32 @@ impl Handler {
     /// The run `id` starts, as a part of `parent`, or where the program is.
     ///
     /// A parent that has not started yet is made up until it does. A second start of a run is ignored and
-    /// counted.
+    /// counted. Ids are those of one user and session: clones with other ones share no runs.
     pub fn started(&self, id: impl Into<RunId>, parent: Option<RunId>, run: Run) {
-        let id = id.into();
-        let mut runs = lock(&self.runs);
-        runs.tidy();
-        match runs.known.get_mut(&id).map(|entry| entry.made_up) {
-            Some(true) => return runs.comes_true(&id, parent.as_ref(), run),
-            Some(false) => {
-                drop(runs);
-                return self.unknown(format!("the run {:?} started twice", id.0));
-            }
-            None => {}
+        if !self.is_enabled() {
+            return;
         }
-        let span = match &parent {
-            None => self.start(run),
-            Some(parent) => {
-                let above = match runs.known.get(parent) {
-                    Some(entry) => entry.span.clone(),
-                    None => self.make_up(&mut runs, parent),
-                };
-                self.start_below(&above, run)
+        let (id, parent) = (self.key(id), parent.map(|parent| self.key(parent)));
+        self.tidy();
+        // Spans begin and end with the lock released: the application hears of it, and may come back here.
+        let known = self.with(|runs| runs.open.get(&id).map(|open| (open.made_up, open.span.clone())));
+        let span = match known {
+            Some((true, span)) => {
+                self.comes_true(&id, parent.as_ref(), &span, run);
+                span
             }
+            Some((false, _)) => return self.unknown(format!("the run {:?} started twice", id.run.0)),
+            None => match &parent {
+                None => self.start(run),
+                Some(parent) => {
+                    let above = self.with(|runs| runs.find(parent)).unwrap_or_else(|| self.make_up(parent));
+                    self.start_below(&above, run)
+                }
+            },
         };
-        match runs.take_early(&id) {
-            Some(end) => end(span),
-            None => runs.insert(id, parent, span, false),
+        let early = self.with(|runs| runs.begin(id, parent, span.clone()));
+        if let Some(end) = early {
+            end(span);
         }
     }
 
@@ -254,34 +254,74 @@ impl Handler {
 
     /// The run `id` failed. If it has not started yet, it fails when it does.
     pub fn failed<How>(&self, id: impl Into<RunId>, error: impl ErrorText<How>) {
-        let error = error.error_text();
+        let error = text_of(&error);
         self.finish(id.into(), move |span| span.fail(error));
     }
 
     /// The run `id` was dropped half-way: it and all that is below it and open is cancelled.
     pub fn dropped(&self, id: impl Into<RunId>) {
-        let cancelled = lock(&self.runs).remove_tree(&id.into());
-        for span in cancelled {
+        let id = self.key(id);
+        for span in self.with(|runs| runs.remove_tree(&id)) {
             span.cancel();
         }
     }
 
     /// The span of the run `id`, if that is open.
     pub fn span(&self, id: impl Into<RunId>) -> Option<Span> {
-        lock(&self.runs).known.get(&id.into()).map(|entry| entry.span.clone())
+        let id = self.key(id);
+        self.with(|runs| runs.open.get(&id).map(|open| open.span.clone()))
     }
 
     fn finish(&self, id: RunId, end: impl FnOnce(Span) + Send + 'static) {
-        let mut runs = lock(&self.runs);
-        if let Some(entry) = runs.known.remove(&id) {
-            drop(runs);
-            return end(entry.span);
+        if !self.is_enabled() {
+            return;
         }
-        let given_up = runs.keep_early(id, Box::new(end));
-        drop(runs);
-        if let Some(id) = given_up {
-            self.unknown(format!("the run {:?} ended and never started", id.0));
+        let id = self.key(id);
+        let mut end: Option<EarlyEnd> = Some(Box::new(end));
+        match self.with(|runs| runs.end(&id, &mut end)) {
+            End::Open(span) => end.into_iter().for_each(|end| end(span.clone())),
+            End::Early(None) => {}
+            End::Early(Some(given_up)) => self.never_started(&given_up),
+            End::Again => self.unknown(format!("the run {:?} ended twice", id.run.0)),
         }
+    }
+
+    fn key(&self, run: impl Into<RunId>) -> Key {
+        Key { ids: self.ids.clone(), run: run.into() }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Runs) -> T) -> T {
+        f(&mut lock(&self.runs))
+    }
+
+    fn tidy(&self) {
+        let (lost, given_up) = self.with(Runs::tidy);
+        for span in lost {
+            span.set_metadata("pandaprobe.end", "max_trace_age");
+            span.end();
+        }
+        given_up.iter().for_each(|id| self.never_started(id));
+    }
+
+    fn never_started(&self, id: &Key) {
+        self.unknown(format!("the run {:?} ended and never started", id.run.0));
+    }
+
+    fn comes_true(&self, id: &Key, parent: Option<&Key>, span: &Span, run: Run) {
+        let above = self.with(|runs| {
+            if let Some(open) = runs.open.get_mut(id) {
+                (open.made_up, open.parent) = (false, parent.cloned());
+            }
+            parent.and_then(|parent| runs.find(parent))
+        });
+        let same_trace = above.filter(|above| above.trace_id() == span.trace_id());
+        span.become_run(same_trace.and_then(|above| above.id()), run.name, |data| {
+            data.kind = run.kind;
+            data.input = run.input;
+            data.model = run.model;
+            data.model_parameters = run.model_parameters;
+            data.metadata.extend(run.metadata);
+        });
     }
 
     fn unknown(&self, message: String) {
@@ -319,17 +359,20 @@ impl Handler {
     }
 
     fn start_below(&self, above: &Span, run: Run) -> Span {
-        let Some(position) = above.position() else {
-            return Span::none();
-        };
-        let opening = Opening { position: Some(position), ..Opening::named(&run.name) };
-        self.begin(opening, run, Alone::Skip)
+        match above.position() {
+            Some(position) => {
+                let opening = Opening { position: Some(position), ..self.opening(&run.name) };
+                self.begin(opening, run, Alone::OwnTrace)
+            }
+            None => Span::none(),
+        }
     }
 
-    fn make_up(&self, runs: &mut Runs, id: &RunId) -> Span {
+    fn make_up(&self, id: &Key) -> Span {
         let span = self.start(Run::new("run", SpanKind::Chain));
-        runs.insert(id.clone(), None, span.clone(), true);
-        span
+        self.with(|runs| {
+            runs.open.entry(id.clone()).or_insert_with(|| Open::new(span, None, true)).span.clone()
+        })
     }
 
     fn tell(&self, trace: &crate::pipeline::TraceRecord) {
@@ -360,94 +403,124 @@ impl fmt::Debug for Handler {
 /// How a run ends that has not started yet.
 type EarlyEnd = Box<dyn FnOnce(Span) + Send>;
 
-/// The runs that are open, of all clones of a handler.
+/// A run of whoever the handler's clone is for: frameworks count their runs from one again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    ids: Ids,
+    run: RunId,
+}
+
+/// The runs of all clones of a handler.
 #[derive(Default)]
 struct Runs {
-    known: HashMap<RunId, Entry>,
-    early: VecDeque<(RunId, EarlyEnd)>,
+    open: HashMap<Key, Open>,
+    /// Ends that came before their starts, oldest first.
+    early: VecDeque<(Key, Instant, EarlyEnd)>,
+    /// Runs that ended lately: children may still start below them.
+    ended: HashMap<Key, Span>,
+    /// The same, oldest first.
+    ended_order: VecDeque<Key>,
     tidied: Option<Instant>,
 }
 
-struct Entry {
+struct Open {
     span: Span,
-    parent: Option<RunId>,
+    parent: Option<Key>,
     /// A child named it before it started.
     made_up: bool,
     since: Instant,
 }
 
+impl Open {
+    fn new(span: Span, parent: Option<Key>, made_up: bool) -> Self {
+        Self { span, parent, made_up, since: Instant::now() }
+    }
+}
+
+/// What an end finds.
+enum End {
+    Open(Span),
+    /// Nothing yet; another that waited for longer is given up.
+    Early(Option<Key>),
+    Again,
+}
+
 impl Runs {
-    /// How many ends may wait for their start.
-    const EARLY: usize = 1024;
+    /// How many ends may wait for their start, and how many ended runs are remembered.
+    const REMEMBERED: usize = 1024;
     const TIDY_EVERY: Duration = Duration::from_secs(5);
 
-    fn insert(&mut self, id: RunId, parent: Option<RunId>, span: Span, made_up: bool) {
-        if span.is_recorded() {
-            self.known.insert(id, Entry { span, parent, made_up, since: Instant::now() });
-        }
+    fn find(&self, id: &Key) -> Option<Span> {
+        self.open.get(id).map(|open| &open.span).or_else(|| self.ended.get(id)).cloned()
     }
 
-    fn comes_true(&mut self, id: &RunId, parent: Option<&RunId>, run: Run) {
-        let above = parent.and_then(|parent| self.known.get(parent)).map(|entry| entry.span.clone());
-        if let Some(entry) = self.known.get_mut(id) {
-            (entry.made_up, entry.parent) = (false, parent.cloned());
-            let same_trace = above.filter(|above| above.trace_id() == entry.span.trace_id());
-            entry.span.become_run(same_trace.and_then(|above| above.id()), run.name, |data| {
-                data.kind = run.kind;
-                data.input = run.input;
-                data.model = run.model;
-                data.model_parameters = run.model_parameters;
-                data.metadata.extend(run.metadata);
-            });
+    /// Keeps a run that has begun; gives its end, if that came before.
+    fn begin(&mut self, id: Key, parent: Option<Key>, span: Span) -> Option<EarlyEnd> {
+        self.ended.remove(&id);
+        let early = self.early.iter().position(|(early, ..)| *early == id);
+        if let Some((_, _, end)) = early.and_then(|at| self.early.remove(at)) {
+            self.open.remove(&id);
+            self.remember(id, &span);
+            return Some(end);
         }
-        if let Some(end) = self.take_early(id)
-            && let Some(entry) = self.known.remove(id)
+        self.open.entry(id).or_insert_with(|| Open::new(span, parent, false));
+        None
+    }
+
+    fn end(&mut self, id: &Key, end: &mut Option<EarlyEnd>) -> End {
+        if let Some(open) = self.open.remove(id) {
+            self.remember(id.clone(), &open.span);
+            return End::Open(open.span);
+        }
+        if self.ended.contains_key(id) {
+            return End::Again;
+        }
+        self.early.extend(end.take().map(|end| (id.clone(), Instant::now(), end)));
+        let full = self.early.len() > Self::REMEMBERED;
+        End::Early(full.then(|| self.early.pop_front()).flatten().map(|(id, ..)| id))
+    }
+
+    fn remember(&mut self, id: Key, span: &Span) {
+        self.ended.insert(id.clone(), span.weakened());
+        self.ended_order.push_back(id);
+        if self.ended_order.len() > Self::REMEMBERED
+            && let Some(oldest) = self.ended_order.pop_front()
         {
-            end(entry.span);
+            self.ended.remove(&oldest);
         }
     }
 
-    fn take_early(&mut self, id: &RunId) -> Option<EarlyEnd> {
-        let at = self.early.iter().position(|(early, _)| early == id)?;
-        self.early.remove(at).map(|(_, end)| end)
-    }
-
-    /// Keeps the end of a run that has not started; gives the id of one that is given up for it.
-    fn keep_early(&mut self, id: RunId, end: EarlyEnd) -> Option<RunId> {
-        self.early.push_back((id, end));
-        let full = self.early.len() > Self::EARLY;
-        full.then(|| self.early.pop_front()).flatten().map(|(id, _)| id)
-    }
-
-    fn remove_tree(&mut self, root: &RunId) -> Vec<Span> {
+    fn remove_tree(&mut self, root: &Key) -> Vec<Span> {
         let mut ids = vec![root.clone()];
         let mut spans = Vec::new();
         while let Some(id) = ids.pop() {
-            let below = self.known.iter().filter(|(_, entry)| entry.parent.as_ref() == Some(&id));
+            let below = self.open.iter().filter(|(_, open)| open.parent.as_ref() == Some(&id));
             ids.extend(below.map(|(id, _)| id.clone()));
-            spans.extend(self.known.remove(&id).map(|entry| entry.span));
+            spans.extend(self.open.remove(&id).map(|open| open.span));
         }
         // Children end before their parents.
         spans.reverse();
         spans
     }
 
-    /// Lets go of runs that will never end: parents that never started, and what is older than any trace.
-    fn tidy(&mut self) {
+    /// Lets go of runs that will never end (parents that never started, and what is older than any trace) and
+    /// of ends that will never have a start.
+    fn tidy(&mut self) -> (Vec<Span>, Vec<Key>) {
         let now = Instant::now();
         if self.tidied.is_some_and(|last| now.duration_since(last) < Self::TIDY_EVERY) {
-            return;
+            return Default::default();
         }
         self.tidied = Some(now);
-        let parents: std::collections::HashSet<RunId> =
-            self.known.values().filter_map(|entry| entry.parent.clone()).collect();
-        self.known.retain(|id, entry| {
-            let patience = match entry.made_up && !parents.contains(id) {
-                true => DEFAULT_LINGER,
-                false => DEFAULT_MAX_TRACE_AGE,
-            };
-            now.duration_since(entry.since) < patience
+        let parents: HashSet<Key> = self.open.values().filter_map(|open| open.parent.clone()).collect();
+        let lost = self.open.extract_if(|id, open| {
+            let (linger, age) = open.span.patience();
+            let patience = if open.made_up && !parents.contains(id) { linger } else { age };
+            now.duration_since(open.since) >= patience
         });
+        let lost = lost.map(|(_, open)| open.span).collect();
+        let waited = |(_, since, _): &(Key, Instant, EarlyEnd)| now.duration_since(*since) >= DEFAULT_LINGER;
+        let too_long = self.early.iter().take_while(|early| waited(early)).count();
+        (lost, self.early.drain(..too_long).map(|(id, ..)| id).collect())
     }
 }
 

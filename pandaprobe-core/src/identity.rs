@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{InvalidId, SessionId, UserId};
 
 /// One slot, session or user, of a scope, a handler or a trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     /// Nobody said.
     #[default]
@@ -56,7 +56,7 @@ impl Slot {
 }
 
 /// Both slots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ids {
     pub(crate) session: Slot,
     pub(crate) user: Slot,
@@ -70,6 +70,16 @@ impl Ids {
 
     pub(crate) fn is_complete(&self) -> bool {
         !self.session.is_unset() && !self.user.is_unset()
+    }
+
+    pub(crate) fn is_unset(&self) -> bool {
+        self.session.is_unset() && self.user.is_unset()
+    }
+
+    /// These without what is the same in `before`.
+    pub(crate) fn changed_since(&self, before: &Self) -> Self {
+        let changed = |now: &Slot, before: &Slot| if now == before { Slot::Unset } else { now.clone() };
+        Self { session: changed(&self.session, &before.session), user: changed(&self.user, &before.user) }
     }
 
     /// Whether an activity with the identity `later` belongs to somebody else.

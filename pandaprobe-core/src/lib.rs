@@ -37,8 +37,8 @@ pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, Trace, TraceBuilder, Watched, current_span, current_trace_id, span, trace,
-    watched,
+    Outcome, Span, SpanBuilder, SpanStream, Trace, TraceBuilder, Watched, current_span, current_trace_id,
+    span, trace, watched,
 };
 
 /// For the exported macros.

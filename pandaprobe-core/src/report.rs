@@ -1,6 +1,7 @@
 //! What is told when something was lost, refused or repaired: kinds, counters and the log.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     fmt,
     io::Write,
@@ -143,6 +144,27 @@ impl Stats {
     }
 }
 
+thread_local! {
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A report is being told on this thread.
+pub(crate) struct Telling;
+
+impl Telling {
+    /// `None` if one is already.
+    pub(crate) fn start() -> Option<Self> {
+        let nested = TELLING.try_with(|telling| telling.replace(true)).unwrap_or(true);
+        (!nested).then(|| Self)
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        TELLING.set(false);
+    }
+}
+
 const KINDS: usize = DropReason::ALL.len() + OTHER_KINDS.len();
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -180,6 +202,10 @@ impl Reporter {
 
     fn tell(&self, report: Report) {
         self.counts[index(report.kind)].fetch_add(report.count, Ordering::Relaxed);
+        // Whoever hears of it may cause the next report; that one is only counted.
+        let Some(_telling) = Telling::start() else {
+            return;
+        };
         if let Some(on_error) = &self.on_error {
             // A callback that panics must not take a thread of ours, or the user's call, with it.
             let _ = catch_unwind(AssertUnwindSafe(|| on_error(&report)));

@@ -321,3 +321,82 @@ async fn detached_handles_work_from_anywhere() {
     let expected = "t COMPLETED\n├─ OTHER step\n│  ├─ OTHER below\n│  └─ OTHER in step\n└─ OTHER ambient\n";
     assert_eq!(captured.tree(), expected);
 }
+
+#[tokio::test]
+async fn changing_whose_an_open_trace_is_gets_reported_however_it_was_begun() {
+    let late = || async { pandaprobe::trace("t").scope(|_| async { set_user("b") }).await };
+    let captured = capture(|| user("a").scope(late())).await;
+    assert_eq!(captured.reported(ReportKind::IdentityChangedWhileOpen), 1, "by a scope around it");
+    let explicit = trace("t").user_id("a").scope(|_| async { set_user("b") });
+    let captured = capture(|| explicit).await;
+    assert_eq!(captured.reported(ReportKind::IdentityChangedWhileOpen), 1, "by a parameter");
+    let captured = capture(|| {
+        trace("t").scope(|_| async {
+            let branch = |user: &'static str| async move {
+                set_user(user);
+                tokio::task::yield_now().await;
+                span("step").scope(async {}).await;
+            };
+            tokio::join!(branch("a"), branch("b"));
+        })
+    })
+    .await;
+    assert_eq!(captured.reported(ReportKind::IdentityChangedWhileOpen), 1, "by what it learned late");
+}
+
+#[tokio::test]
+async fn a_detached_trace_learns_its_user_from_the_scope_it_is_entered_in() {
+    let captured = capture(|| async {
+        let request = trace("request").start();
+        user("alice").scope(request.scope(span("hers").scope(async {}))).await;
+        user("bob").scope(request.scope(span("his").scope(async {}))).await;
+    })
+    .await;
+    let request = captured.trace("request");
+    assert_eq!((request.user_id.as_deref(), request.spans.len()), (Some("alice"), 1));
+    assert_eq!(captured.trace("his").user_id.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn a_trace_that_was_sent_takes_nobody_in() {
+    let captured = capture(|| async {
+        let anonymous = trace("anonymous").start();
+        let handle = anonymous.clone();
+        anonymous.end();
+        pandaprobe::flush_async(Duration::from_secs(5)).await.unwrap();
+        handle.scope(user("alice").scope(span("alice's").scope(async {}))).await;
+        handle.scope(span("nobody's").scope(async {})).await;
+    })
+    .await;
+    let anonymous = captured.trace("anonymous");
+    assert_eq!((anonymous.user_id.as_deref(), anonymous.spans.len()), (None, 1));
+    assert_eq!(captured.trace("alice's").user_id.as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn a_task_that_spawns_its_successor_for_ever_neither_grows_nor_overflows() {
+    fn next(trace: pandaprobe::Trace, left: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            if left > 0 {
+                let again = trace.clone();
+                tokio::spawn(trace.scope(next(again, left - 1))).await.unwrap();
+            }
+        })
+    }
+    fn detached(trace: pandaprobe::Trace, left: usize, done: tokio::sync::oneshot::Sender<()>) {
+        if left == 0 {
+            return drop(done);
+        }
+        let again = trace.clone();
+        tokio::spawn(trace.scope(async move { detached(again, left - 1, done) }));
+    }
+    let captured = capture(|| async {
+        let trace = trace("t").start();
+        trace.scope(next(trace.clone(), 50)).await;
+        let (done, wait) = tokio::sync::oneshot::channel();
+        detached(trace.clone(), 100_000, done);
+        let _ = wait.await;
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 1);
+}

@@ -349,3 +349,119 @@ fn the_file_holds_one_json_a_line() {
     assert!(lines.iter().any(|line| line["update"]["status"] == "COMPLETED"));
     assert!(lines.iter().any(|line| line["score"]["value"] == "true"));
 }
+
+#[test]
+fn whoever_hears_of_a_problem_may_record_and_cause_the_next() {
+    let slot: Arc<Mutex<Option<(Client, pandaprobe::Span)>>> = Arc::default();
+    let inside = Arc::clone(&slot);
+    let config =
+        Config::new().exporter(MemoryExporter::default()).max_buffered_bytes(4_000).on_error(move |_| {
+            let held = inside.lock().unwrap().clone();
+            if let Some((client, span)) = held {
+                span.set_metadata("problem", "seen");
+                client.trace("from a callback").input("x".repeat(10_000)).run(|_| ());
+            }
+        });
+    let client = Client::new(config).unwrap();
+    let trace = client.trace("t").start();
+    let span = trace.span("s").start();
+    *slot.lock().unwrap() = Some((client.clone(), span.clone()));
+    span.set_output("y".repeat(10_000));
+    assert!(client.stats().dropped[&DropReason::BufferFull] >= 1);
+    span.end();
+    trace.end();
+    client.flush(SOON).unwrap();
+    client.shutdown(SOON).unwrap();
+    client.trace("after the shutdown").run(|_| ());
+    slot.lock().unwrap().take();
+}
+
+#[test]
+fn a_value_that_can_never_fit_costs_nothing_but_itself() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let client =
+        Client::new(config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(1 << 20)).unwrap();
+    (0..100).for_each(|n| client.trace(format!("{n}")).run(|_| ()));
+    while client.stats().queued < 100 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    client.trace("giant").run(|trace| trace.set_input("x".repeat(2 << 20)));
+    let dropped = client.stats().dropped;
+    assert_eq!((dropped.get(&DropReason::QueueFull), dropped[&DropReason::BufferFull]), (None, 1));
+    let _ = client.shutdown(Duration::ZERO);
+}
+
+#[test]
+fn a_value_that_is_replaced_gives_its_room_back() {
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(kept.clone()).max_buffered_bytes(3 << 20)).unwrap();
+    client.trace("t").run(|trace| {
+        trace.span("s").run(|span| {
+            for n in 0..50 {
+                span.set_output(format!("{n} {}", "x".repeat(1 << 20)));
+            }
+        });
+    });
+    client.flush(SOON).unwrap();
+    assert_eq!(client.stats().dropped_total(), 0);
+    assert!(kept.traces()[0].spans[0].output.as_ref().unwrap().as_str().unwrap().starts_with("49 "));
+    assert_eq!(client.stats().buffered_bytes, 0);
+}
+
+#[test]
+fn deep_values_are_harmless_wherever_they_are() {
+    let deep = || (0..300_000).fold(json!(1), |inner, _| Value::Array(vec![inner]));
+    let parameters = || serde_json::Map::from_iter([("p".to_owned(), deep())]);
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(kept.clone())).unwrap();
+    client.trace("t").input(deep()).metadata("m", deep()).run(|trace| {
+        trace.set_metadata("n", deep());
+        trace.span("s").model_parameters(parameters()).run(|span| span.set_model_parameters(parameters()));
+        trace.set_output(pandaprobe::Messages::new().user(deep()));
+    });
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces().len(), 1);
+}
+
+#[test]
+fn times_without_end_are_times_all_the_same() {
+    let config = Config::new()
+        .exporter(MemoryExporter::default())
+        .flush_interval(Duration::MAX)
+        .linger(Duration::MAX)
+        .max_trace_age(Duration::MAX)
+        .shutdown_timeout(Duration::MAX)
+        .retry_deadline(Duration::MAX);
+    let client = Client::new(config).unwrap();
+    client.trace("t").run(|_| ());
+    client.flush(Duration::MAX).unwrap();
+    client.shutdown(Duration::MAX).unwrap();
+    assert_eq!(client.stats().delivered, 1);
+}
+
+#[test]
+fn a_rate_limit_holds_up_everything_and_loses_nothing() {
+    let backend = Backend::start();
+    let limited = Answer::rate_limited().header("retry-after", "0.3");
+    backend.script([limited]);
+    let client = Client::new(config(&backend.url())).unwrap();
+    (0..20).for_each(|n| record(&client, &format!("{n}")));
+    client.flush(SOON).unwrap();
+    assert_eq!(backend.traces().len(), 20);
+    assert_eq!(client.stats().dropped_total(), 0);
+    let times: Vec<Instant> = backend.requests().iter().map(|request| request.at).collect();
+    let after: usize =
+        times.iter().filter(|time| time.duration_since(times[0]) < Duration::from_millis(250)).count();
+    assert!(after <= 4, "{after} requests left while the limit held");
+}
+
+#[test]
+fn scores_are_repaired_like_all_else() {
+    let backend = Backend::start();
+    let client = Client::new(config(&backend.url())).unwrap();
+    let id = client.trace("t").run(|trace| trace.id());
+    client.score(id, "n\0".repeat(300), "label\0");
+    client.flush(SOON).unwrap();
+    assert_eq!(backend.scores().len(), 1);
+    assert!(backend.rejected().is_empty());
+}

@@ -2,7 +2,7 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use pandaprobe::{
     Handler, Run, SpanKind, SpanStatus, TraceData, TraceStatus, span,
     testing::{Captured, capture},
@@ -160,6 +160,50 @@ async fn a_dropped_root_is_cancelled_with_what_is_inside_of_it() {
     assert_eq!(trace.metadata["pandaprobe.error"], json!("cancelled"));
     assert_eq!(trace.metadata["pandaprobe.end"], json!("cancelled"));
     assert_eq!(end_of(trace, "inner").1.as_deref(), Some("cancelled"));
+}
+
+#[tokio::test]
+async fn a_stream_by_hand_ends_as_its_reader_leaves_it() {
+    let numbers = || futures_util::stream::iter([1, 2, 3]);
+    let captured = in_trace(|| async {
+        let all: Vec<i32> = span("read").scope_stream(numbers()).collect().await;
+        assert_eq!(all, [1, 2, 3]);
+        let mut left = Box::pin(span("left").scope_stream(numbers()));
+        left.next().await.unwrap();
+        drop(left);
+        let inside = numbers().map(|n| {
+            span("inside").start().end();
+            n
+        });
+        let _: Vec<i32> = span("outside").scope_stream(inside).collect().await;
+        let breaks = numbers().map(|n| if n == 2 { panic!("two") } else { n });
+        panics(span("breaks").scope_stream(breaks).collect::<Vec<i32>>()).await;
+        drop(span("never polled").scope_stream(numbers()));
+    })
+    .await;
+    let trace = captured.trace("t");
+    assert_eq!(end_of(trace, "read"), (SpanStatus::Ok, None, None));
+    assert_eq!(end_of(trace, "left"), (SpanStatus::Ok, None, Some("stopped_by_reader".to_owned())));
+    assert_eq!(end_of(trace, "breaks"), (SpanStatus::Error, Some("panicked: two".to_owned()), None));
+    assert!(trace.span("never polled").is_none());
+    let (inside, outside) = (trace.span("inside").unwrap(), trace.span("outside").unwrap());
+    assert_eq!(inside.parent_span_id, Some(outside.span_id));
+}
+
+#[tokio::test]
+async fn an_error_whose_display_panics_is_still_returned() {
+    #[derive(Debug)]
+    struct Rude;
+    impl std::fmt::Display for Rude {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("rude")
+        }
+    }
+    impl std::error::Error for Rude {}
+    let captured =
+        in_trace(|| async { span("s").try_scope(async { Err::<(), _>(Rude) }).await.is_err() }).await;
+    assert!(captured.output);
+    assert_eq!(end_of(captured.trace("t"), "s").0, SpanStatus::Error);
 }
 
 #[tokio::test]

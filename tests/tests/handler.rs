@@ -104,7 +104,82 @@ async fn a_second_start_and_a_second_end_change_nothing() {
     .await;
     assert_eq!(captured.tree(), "first COMPLETED user=ada\n└─ CHAIN first\n");
     assert_eq!(captured.traces[0].output, Some(json!(1)));
-    assert_eq!(captured.reported(ReportKind::UnknownRun), 1);
+    assert_eq!(captured.reported(ReportKind::UnknownRun), 2);
+}
+
+#[tokio::test]
+async fn clones_for_other_users_share_no_runs_even_with_the_same_ids() {
+    let captured = capture(|| async {
+        let shared = Handler::new();
+        let (alice, bob) = (shared.clone().user_id("alice"), shared.clone().user_id("bob"));
+        alice.started("call_0", None, chain("alice's"));
+        bob.started("call_0", None, chain("bob's"));
+        bob.ended("call_0", Some(json!("bob's secret")));
+        alice.ended("call_0", Some(json!("alice's secret")));
+        shared.user_id("carol").started("call_0", None, chain("carol's"));
+    })
+    .await;
+    for (name, user, output) in [
+        ("alice's", "alice", Some(json!("alice's secret"))),
+        ("bob's", "bob", Some(json!("bob's secret"))),
+        ("carol's", "carol", None),
+    ] {
+        let trace = captured.trace(name);
+        assert_eq!((trace.user_id.as_deref(), &trace.output), (Some(user), &output));
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_used_again_is_a_new_run() {
+    let captured = events(|handler| {
+        for n in 0..3 {
+            handler.started("call_0", None, chain(&format!("run {n}")));
+            handler.ended("call_0", Some(json!(n)));
+        }
+    })
+    .await;
+    let outputs: Vec<_> = captured.traces.iter().map(|trace| trace.output.clone().unwrap()).collect();
+    assert_eq!(outputs, [json!(0), json!(1), json!(2)]);
+}
+
+#[tokio::test]
+async fn a_child_may_start_after_its_parent_ended() {
+    let captured = events(|handler| {
+        handler.started("root", None, chain("root"));
+        handler.started("agent", id("root"), Run::new("agent", SpanKind::Agent));
+        handler.ended("agent", None);
+        handler.started("late", id("agent"), tool("late"));
+        handler.ended("late", None);
+        handler.ended("root", None);
+    })
+    .await;
+    let expected = "root COMPLETED user=ada\n└─ CHAIN root\n   └─ AGENT agent\n      └─ TOOL late\n";
+    assert_eq!(captured.tree(), expected);
+}
+
+#[tokio::test]
+async fn a_callback_may_come_back_to_the_handler() {
+    let captured = capture(|| async {
+        let handler = Handler::new();
+        let again = handler.clone();
+        let handler = handler.on_trace(move |_| {
+            again.started("from the callback", None, tool("from the callback"));
+            again.ended("from the callback", None);
+        });
+        handler.started("root", None, chain("root"));
+        handler.ended("root", None);
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 2);
+}
+
+#[test]
+fn without_a_client_nothing_is_kept() {
+    let client = pandaprobe::Client::new(pandaprobe::Config::new().enabled(false)).unwrap();
+    let handler = Handler::new().client(client);
+    handler.started("root", None, chain("root"));
+    handler.ended("root", Some(json!("x")));
+    assert!(handler.span("root").is_none());
 }
 
 #[tokio::test]

@@ -12,6 +12,18 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     let note = |name: &str| trace(name).run(|_| ());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
 
+    // Each job keeps the default of when it was handed over.
+    runtime.block_on(async {
+        let mut jobs = Vec::new();
+        for name in ["job a", "job b"] {
+            set_user(name);
+            jobs.push(pandaprobe::spawn(async move { trace(name).run(|_| ()) }));
+        }
+        set_user("nobody's");
+        for job in jobs {
+            job.await.unwrap();
+        }
+    });
     set_user("worker");
     set_session("batch");
     note("main");
@@ -42,8 +54,12 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     };
     let is =
         |session: Option<&str>, user: Option<&str>| (session.map(str::to_owned), user.map(str::to_owned));
-    for name in ["main", "block_on", "task", "task that set"] {
+    assert_eq!(of("task that set"), is(Some("batch"), None), "it wanted to be somebody else");
+    for name in ["main", "block_on", "task"] {
         assert_eq!(of(name), is(Some("batch"), Some("worker")), "{name}");
+    }
+    for name in ["job a", "job b"] {
+        assert_eq!(of(name).1.as_deref(), Some(name));
     }
     assert_eq!(of("scope"), is(Some("batch"), Some("explicit")));
     assert_eq!(of("thread that set"), is(Some("batch"), None), "neither refused nor somebody else's");

@@ -227,3 +227,101 @@ fn a_score_of_an_open_trace_follows_it() {
     assert_eq!(payloads, [Payload::Trace, Payload::Score]);
     assert_eq!(kept.scores()[0].value, "0.5");
 }
+
+#[test]
+fn what_is_set_on_a_trace_that_was_sent_is_patched_too() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    let handle = trace.clone();
+    trace.end();
+    client.flush(SOON).unwrap();
+    handle.set_output("late");
+    client.flush(SOON).unwrap();
+    assert_eq!(kept.traces()[0].output, Some(json!("late")));
+    handle.set_output("later");
+    client.shutdown(SOON).unwrap();
+    assert_eq!(kept.traces()[0].output, Some(json!("later")));
+}
+
+#[test]
+fn a_span_that_ended_while_the_assembler_was_busy_is_one_span() {
+    struct Slow;
+    impl pandaprobe::Decode for Slow {
+        fn push(&mut self, _: pandaprobe::Piece, _: pandaprobe::Timestamp) {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        fn describe(&self, span: &mut pandaprobe::SpanData) {
+            span.output = Some(json!("decoded"));
+        }
+        fn is_stream(&self) -> bool {
+            false
+        }
+        fn is_terminal(&self) -> bool {
+            true
+        }
+        fn held_bytes(&self) -> usize {
+            0
+        }
+    }
+    let (client, kept) = client(Config::new().linger(Duration::from_millis(30)));
+    let trace = client.trace("t").start();
+    let span = trace.scope(async {
+        pandaprobe::Handler::new()
+            .client(client.clone())
+            .start(pandaprobe::Run::new("slow", pandaprobe::SpanKind::Llm).decoder(Slow))
+    });
+    let span = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(span);
+    trace.end();
+    span.feed(pandaprobe::Piece::End);
+    std::thread::sleep(Duration::from_millis(60));
+    span.end();
+    client.shutdown(SOON).unwrap();
+    let sent = &kept.traces()[0];
+    assert_eq!(sent.spans.len(), 1, "{:?}", sent.spans);
+    assert_eq!((sent.spans[0].status, &sent.spans[0].output), (SpanStatus::Ok, &Some(json!("decoded"))));
+}
+
+#[test]
+fn what_is_recorded_during_a_shutdown_is_delivered_or_counted() {
+    for _ in 0..10 {
+        let (client, kept) = client(Config::new());
+        let recorders: Vec<_> = (0..3)
+            .map(|_| {
+                let client = client.clone();
+                std::thread::spawn(move || {
+                    for _ in 0..2_000 {
+                        client.trace("t").run(|trace| trace.span("s").run(|_| ()));
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(2));
+        client.shutdown(Duration::from_secs(20)).unwrap();
+        recorders.into_iter().for_each(|recorder| recorder.join().unwrap());
+        let stats = client.stats();
+        let delivered = kept.traces().len() as u64;
+        assert_eq!(stats.traces, delivered, "every trace that was begun arrived: {stats:?}");
+        let late = stats.dropped.values().sum::<u64>();
+        assert!(delivered + late >= 6_000, "every other one was counted: {stats:?}");
+    }
+}
+
+#[test]
+fn a_second_shutdown_waits_for_the_first() {
+    struct Slow(MemoryExporter);
+    impl pandaprobe::Exporter for Slow {
+        fn export<'a>(&'a self, envelope: &'a Envelope) -> pandaprobe::ExportFuture<'a> {
+            std::thread::sleep(Duration::from_millis(20));
+            self.0.export(envelope)
+        }
+    }
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(Slow(kept.clone()))).unwrap();
+    (0..10).for_each(|n| client.trace(format!("{n}")).run(|_| ()));
+    let first = client.clone();
+    let first = std::thread::spawn(move || first.shutdown(SOON));
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(client.shutdown(SOON), Ok(()));
+    assert_eq!(kept.traces().len(), 10);
+    assert_eq!(first.join().unwrap(), Ok(()));
+}

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Cost, Object, SpanData, TokenUsage, TraceData};
+use crate::model::{Cost, Object, ScoreData, SpanData, TokenUsage, TraceData};
 
 /// The longest name of a trace or span, in characters.
 const MAX_NAME: usize = 512;
@@ -59,6 +59,14 @@ pub(crate) fn seal_span(span: &mut SpanData, limits: &Limits) {
     span.cost = span.cost.take().and_then(|cost| seal_cost(cost, &mut span.metadata));
 }
 
+/// Makes a score fit to be sent.
+pub(crate) fn seal_score(score: &mut ScoreData, limits: &Limits) {
+    score.name = cut(&clean(&score.name), MAX_SHORT);
+    score.value = cut(&clean(&score.value), MAX_SHORT);
+    score.reason = score.reason.take().map(|reason| text(&reason, limits));
+    seal_object(&mut score.metadata, limits);
+}
+
 fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
     let fits = |count: &u64| *count < TOKEN_LIMIT;
     let mut left_out = false;
@@ -108,7 +116,8 @@ fn text(given: &str, limits: &Limits) -> String {
     if given.len() <= limits.max_text_bytes {
         return clean(given);
     }
-    let end = given.floor_char_boundary(limits.max_text_bytes);
+    let fits = |end: &usize| given.is_char_boundary(*end);
+    let end = (0..=limits.max_text_bytes).rev().find(fits).unwrap_or_default();
     format!("{}… [cut by pandaprobe: {} bytes in all]", clean(&given[..end]), given.len())
 }
 

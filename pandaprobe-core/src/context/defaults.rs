@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task;
 
-use super::{Frame, Surroundings, current};
+use super::{Frame, Position, Surroundings, current};
 use crate::{
     identity::{Ids, Slot},
     report::ReportKind,
@@ -52,12 +52,26 @@ fn set(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
 }
 
 fn set_in_scope(frame: &Arc<Frame>, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
-    frame.settable().set(pick, value);
+    let mut affected = frame.settable().set(pick, value.clone());
     // Middleware may learn the user after the trace of its request began.
-    if let Some(position) = frame.position() {
+    if let Some(Position { trace, .. }) = frame.position() {
         let mut ids = Ids::default();
-        *pick(&mut ids) = pick(&mut frame.ids_within(&position.trace)).clone();
-        position.trace.admit(&ids);
+        *pick(&mut ids) = value;
+        if trace.admit(&ids) {
+            frame.settable().trace_begun(&trace);
+        } else if affected == 0 && !trace.has_ended() {
+            affected = 1;
+        }
+    }
+    told(affected);
+}
+
+fn told(affected: usize) {
+    if affected > 0 {
+        let message = format!(
+            "set_user or set_session changed a value while {affected} traces begun under the old one were open"
+        );
+        crate::client::report(ReportKind::IdentityChangedWhileOpen, message);
     }
 }
 
@@ -69,14 +83,20 @@ thread_local! {
     static REFUSED: RefCell<Ids> = RefCell::default();
 }
 
+/// Slots that somebody in a spawned task wanted to set. Tasks then have no default: each could have meant
+/// somebody else.
+static REFUSED_IN_TASKS: Mutex<Ids> = Mutex::new(Ids { session: Slot::Unset, user: Slot::Unset });
+
 fn set_default(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
     let in_task = task::try_id().is_some();
     let here = thread::current().id();
     let may = !in_task && *lock(&DEFAULT.0).get_or_insert(here) == here;
     if may {
-        return DEFAULT.1.set(pick, value);
+        return told(DEFAULT.1.set(pick, value));
     }
-    if !in_task {
+    if in_task {
+        *pick(&mut lock(&REFUSED_IN_TASKS)) = value;
+    } else {
         // A thread that serves one user after another must not fall back to the first thread's user.
         let _ = REFUSED.try_with(|refused| *pick(&mut refused.borrow_mut()) = value);
     }
@@ -87,15 +107,12 @@ fn set_default(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
 
 /// Adds the process default to `here`.
 pub(super) fn surround(here: &mut Surroundings) {
-    if here.ids.is_complete() {
-        return;
-    }
     let ids = DEFAULT.1.ids();
-    if ids == Ids::default() {
+    if here.ids.is_complete() || ids.is_unset() {
         return;
     }
     let refused = if task::try_id().is_some() {
-        Ids::default()
+        lock(&REFUSED_IN_TASKS).clone()
     } else {
         REFUSED.try_with(|refused| refused.borrow().clone()).unwrap_or_default()
     };

@@ -11,7 +11,6 @@ use crate::{
     identity::{Ids, Slot},
     model::Object,
     pipeline::{SpanRecord, TraceRecord},
-    report::ReportKind,
     sync::lock,
 };
 
@@ -25,7 +24,7 @@ pub(crate) struct Position {
 /// One layer. Inner layers see what outer ones say where they say nothing themselves.
 #[derive(Default)]
 pub(crate) struct Frame {
-    pub(super) parent: Option<Arc<Frame>>,
+    pub(super) outer: Outer,
     pub(super) state: Mutex<State>,
     pub(super) tags: Vec<String>,
     pub(super) metadata: Object,
@@ -36,6 +35,8 @@ pub(crate) struct Frame {
     pub(super) enters_trace: bool,
     /// The layer only entered a span, so that `set_*` goes to the one outside of it.
     pub(super) enters_span: bool,
+    /// The layer is a copy, and all there is: the process default was copied with it.
+    pub(super) is_copy: bool,
 }
 
 #[derive(Default)]
@@ -52,10 +53,18 @@ impl State {
 }
 
 impl Frame {
-    /// A layer that is inside a trace, or a span of it.
-    pub(crate) fn at(parent: Option<Arc<Frame>>, position: Position) -> Self {
-        let enters_span = position.span.is_some();
-        Self { parent, position: Some(position), enters_trace: !enters_span, enters_span, ..Self::default() }
+    /// A layer that is at `position`. If `outer` is not in that trace, what it says surrounds the trace.
+    pub(super) fn at(outer: Option<Arc<Frame>>, position: Position) -> Self {
+        let around = outer.as_ref().and_then(|frame| frame.position());
+        let enters_trace = around.is_none_or(|around| !Arc::ptr_eq(&around.trace, &position.trace));
+        let enters_span = position.span.is_some() && !enters_trace;
+        Self {
+            outer: Outer::new(outer),
+            position: Some(position),
+            enters_trace,
+            enters_span,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
@@ -68,7 +77,7 @@ impl Frame {
 
     /// From this layer outwards.
     fn layers(&self) -> impl Iterator<Item = &Frame> {
-        std::iter::successors(Some(self), |frame| frame.parent.as_deref())
+        std::iter::successors(Some(self), |frame| frame.outer.get().map(Arc::as_ref))
     }
 
     /// Whether `outer` is this layer or one outside of it.
@@ -80,18 +89,16 @@ impl Frame {
         lock(&self.state).ids.clone()
     }
 
-    /// What layers inside `trace`, its own included, say of identity.
-    pub(super) fn ids_within(&self, trace: &Arc<TraceRecord>) -> Ids {
-        let mut ids = Ids::default();
+    /// What layers inside `trace`, its own included, say of identity, and what those outside of it say.
+    pub(super) fn ids_around(&self, trace: &Arc<TraceRecord>) -> (Ids, Ids) {
+        let (mut inside, mut outside, mut is_inside) = (Ids::default(), Ids::default(), true);
         for frame in self.layers() {
-            ids = ids.or(&frame.ids());
-            let is_border = frame.enters_trace
-                && frame.position.as_ref().is_some_and(|position| Arc::ptr_eq(&position.trace, trace));
-            if is_border {
-                return ids;
-            }
+            let ids = if is_inside { &mut inside } else { &mut outside };
+            *ids = ids.or(&frame.ids());
+            let at = frame.position.as_ref();
+            is_inside &= !(frame.enters_trace && at.is_some_and(|at| Arc::ptr_eq(&at.trace, trace)));
         }
-        ids
+        (inside, outside)
     }
 
     /// Adds what this layer and those outside of it say to `here`.
@@ -105,11 +112,12 @@ impl Frame {
                 here.sources.push(Arc::clone(frame));
             }
             here.ids = here.ids.or(&ids);
+            here.scoped = here.scoped.or(&ids);
             for (key, value) in &frame.metadata {
                 here.metadata.entry(key.clone()).or_insert_with(|| value.clone());
             }
             tags.push(&frame.tags);
-            layer = frame.parent.as_ref();
+            layer = frame.outer.get();
         }
         here.tags.extend(tags.into_iter().rev().flatten().cloned());
     }
@@ -118,7 +126,7 @@ impl Frame {
     pub(super) fn settable(self: &Arc<Self>) -> &Arc<Self> {
         let mut frame = self;
         while frame.enters_span
-            && let Some(parent) = &frame.parent
+            && let Some(parent) = frame.outer.get()
         {
             frame = parent;
         }
@@ -134,49 +142,71 @@ impl Frame {
         state.begun.push(Arc::downgrade(trace));
     }
 
-    /// Changes a slot for all that begins here from now on, and says if something open began under another
-    /// value.
-    pub(super) fn set(&self, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
+    /// Changes a slot for all that begins here from now on. How many open traces began under another value.
+    pub(super) fn set(&self, pick: fn(&mut Ids) -> &mut Slot, value: Slot) -> usize {
         let mut state = lock(&self.state);
         let old = std::mem::replace(pick(&mut state.ids), value.clone());
         if old.is_unset() || old == value {
-            return;
+            return 0;
         }
         state.begun.retain(is_open);
-        let begun_under_old = |trace: Arc<TraceRecord>| trace.with(|trace| *pick(&mut trace.ids) == old);
-        let affected =
-            state.begun.iter().filter_map(Weak::upgrade).filter(|t| begun_under_old(Arc::clone(t))).count();
+        let begun: Vec<Arc<TraceRecord>> = state.begun.iter().filter_map(Weak::upgrade).collect();
         drop(state);
-        if affected > 0 {
-            let message = format!(
-                "set_user or set_session changed a value while {affected} traces begun under the old one were open"
-            );
-            crate::client::report(ReportKind::IdentityChangedWhileOpen, message);
-        }
+        let under_old = |trace: &&Arc<TraceRecord>| trace.with(|trace| *pick(&mut trace.ids) == old);
+        begun.iter().filter(under_old).count()
     }
 
-    /// The same as one layer (and one for the trace it is in), cut off from all others.
+    /// Whether this is, or is inside of, a copy.
+    pub(super) fn is_in_copy(&self) -> bool {
+        self.layers().any(|frame| frame.is_copy)
+    }
+
+    /// The same as one layer (and one for the trace it is in), cut off from all others, with the process
+    /// default as it is here.
     pub(super) fn detached(self: &Arc<Self>) -> Arc<Self> {
         let mut here = Surroundings::default();
         self.surround(&mut here);
-        let outer = |ids| Self {
-            state: Mutex::new(State::new(ids)),
-            tags: here.tags.clone(),
-            metadata: here.metadata.clone(),
+        if !self.is_in_copy() {
+            super::defaults::surround(&mut here);
+        }
+        let outer = Self {
+            state: Mutex::new(State::new(here.ids)),
+            tags: here.tags,
+            metadata: here.metadata,
             client: self.client(),
+            is_copy: true,
             ..Self::default()
         };
         let Some(position) = self.position() else {
-            return Arc::new(outer(here.ids));
+            return Arc::new(outer);
         };
-        let border = Self {
-            state: Mutex::new(State::new(self.ids_within(&position.trace))),
-            parent: Some(Arc::new(outer(here.ids))),
-            enters_trace: true,
-            position: Some(position),
-            ..Self::default()
-        };
-        Arc::new(border)
+        let (inside, _) = self.ids_around(&position.trace);
+        let inner = Self::at(Some(Arc::new(outer)), position);
+        lock(&inner.state).ids = inside;
+        Arc::new(inner)
+    }
+}
+
+/// The layer outside of one. Dropped without recursion: a chain of layers can be longer than a stack is high.
+#[derive(Default)]
+pub(super) struct Outer(Option<Arc<Frame>>);
+
+impl Outer {
+    pub(super) fn new(frame: Option<Arc<Frame>>) -> Self {
+        Self(frame)
+    }
+
+    fn get(&self) -> Option<&Arc<Frame>> {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        let mut next = self.0.take();
+        while let Some(frame) = next {
+            next = Arc::into_inner(frame).and_then(|mut frame| frame.outer.0.take());
+        }
     }
 }
 

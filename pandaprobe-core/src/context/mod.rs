@@ -14,9 +14,10 @@ mod scoped;
 mod stack;
 
 pub use defaults::{set_session, set_user};
-pub(crate) use frame::{Frame, Position};
+use frame::Frame;
+pub(crate) use frame::Position;
 pub use scope::{Scope, ScopeGuard, metadata, session, tag, tags, user};
-pub(crate) use scoped::Home;
+pub(crate) use scoped::{Home, Plan};
 pub use scoped::{InCurrentScope, Scoped, spawn, spawn_blocking};
 use stack::Active;
 pub(crate) use stack::current;
@@ -30,6 +31,8 @@ pub(crate) fn client() -> Option<Client> {
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
     pub(crate) ids: Ids,
+    /// What scopes say of identity, without what is explicit.
+    pub(crate) scoped: Ids,
     pub(crate) tags: Vec<String>,
     pub(crate) metadata: Object,
     /// Where the values came from that a later `set_*` could change.
@@ -42,6 +45,9 @@ impl Surroundings {
         let mut here = Self { ids: explicit.clone(), ..Self::default() };
         if let Some(frame) = current() {
             frame.surround(&mut here);
+            if frame.is_in_copy() {
+                return here;
+            }
         }
         defaults::surround(&mut here);
         here
@@ -56,10 +62,11 @@ impl Surroundings {
 }
 
 /// The identity that something recorded here has in the trace at `position`: what is explicit, else what
-/// scopes inside that trace say. What surrounds the trace is no part of it: the trace was begun under it.
+/// scopes inside that trace say, else what scopes around it say that were not there when it was begun.
 pub(crate) fn ids_within(explicit: &Ids, position: &Position) -> Ids {
-    match current() {
-        Some(frame) => explicit.or(&frame.ids_within(&position.trace)),
-        None => explicit.clone(),
-    }
+    let Some(frame) = current() else {
+        return explicit.clone();
+    };
+    let (inside, outside) = frame.ids_around(&position.trace);
+    explicit.or(&inside).or(&outside.changed_since(&position.trace.begun_under))
 }

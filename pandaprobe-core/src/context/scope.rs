@@ -4,7 +4,10 @@ use std::{fmt, future::IntoFuture, sync::Arc};
 
 use serde_json::Value;
 
-use super::{Active, Frame, Scoped, current, frame, scoped::Home};
+use super::{
+    Active, Frame, Scoped, current, frame,
+    scoped::{Home, Plan},
+};
 use crate::{
     client::Client,
     identity::{Ids, Slot},
@@ -84,7 +87,7 @@ impl Scope {
     /// std::thread::spawn(move || here.run(|| { /* as if still there */ }));
     /// ```
     pub fn current() -> Self {
-        let carried = current().map_or_else(Arc::default, |frame| frame.detached());
+        let carried = current().unwrap_or_default().detached();
         Self { carried: Some(carried), ..Self::default() }
     }
 
@@ -141,12 +144,12 @@ impl Scope {
 
     /// A stream that has the scope current whenever it is polled or dropped, on whatever thread.
     pub fn scope_stream<S>(self, stream: S) -> Scoped<S> {
-        Scoped::new(Home::new(Some(self)), stream)
+        Scoped::new(Home::new(Plan::Scope(self)), stream)
     }
 
     /// Runs a closure in the scope: the form for synchronous code.
     pub fn run<T>(self, f: impl FnOnce() -> T) -> T {
-        Home::new(Some(self)).inside(f)
+        Home::new(Plan::Scope(self)).inside(f)
     }
 
     /// Makes the scope current until the guard is dropped, for code without awaits. Held across an await it is
@@ -155,9 +158,10 @@ impl Scope {
         ScopeGuard { _active: Active::guard(self.frame(current())) }
     }
 
+    /// A layer for the scope. A scope that was carried here is outside of it.
     pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {
         Arc::new(Frame {
-            parent: self.carried.or(outer),
+            outer: frame::Outer::new(self.carried.or(outer)),
             state: std::sync::Mutex::new(frame::State::new(self.ids)),
             tags: self.tags,
             metadata: self.metadata,

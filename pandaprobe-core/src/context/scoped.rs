@@ -12,42 +12,50 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::task::{self, JoinHandle};
 
-use super::{Active, Frame, Scope, current, stack::unique};
+use super::{Active, Frame, Position, Scope, current, stack::unique};
 use crate::client::anything_enabled;
 
 /// Where a future lives: the frame that is current while it is polled, made when that is first needed.
 pub(crate) enum Home {
-    /// Nothing is recorded at all.
-    Off,
-    /// Not needed yet.
-    Unbuilt { scope: Option<Box<Scope>>, made_in: Option<Arc<Frame>> },
+    /// Not needed yet, or nothing is recorded at all.
+    Unbuilt { plan: Plan, made_in: Option<Arc<Frame>> },
     /// Made. `None`: outside of everything.
     Built { frame: Option<Arc<Frame>>, owner: u64 },
 }
 
-impl Home {
-    /// Inside of `scope`, which is inside of what is current.
-    pub(crate) fn new(scope: Option<Scope>) -> Self {
-        if anything_enabled() {
-            Self::Unbuilt { scope: scope.map(Box::new), made_in: current() }
-        } else {
-            Self::Off
+/// What a home will be.
+pub(crate) enum Plan {
+    /// What it is in, as it is.
+    Same,
+    /// A scope.
+    Scope(Scope),
+    /// A trace, or a span of it.
+    Position(Position),
+}
+
+impl Plan {
+    fn frame(self, outer: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
+        match self {
+            Self::Same => outer,
+            Self::Scope(scope) => Some(scope.frame(outer)),
+            Self::Position(position) => Some(Arc::new(Frame::at(outer, position))),
         }
     }
+}
 
-    /// In `frame`.
-    pub(crate) fn at(frame: Arc<Frame>) -> Self {
-        Self::Built { frame: Some(frame), owner: unique() }
+impl Home {
+    /// As planned, inside of what is current.
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self::Unbuilt { plan, made_in: if anything_enabled() { current() } else { None } }
     }
 
     /// Runs `f` at home.
     pub(crate) fn inside<T>(&mut self, f: impl FnOnce() -> T) -> T {
-        if let Self::Unbuilt { scope, made_in } = self {
+        if let Self::Unbuilt { plan, made_in } = self
+            && anything_enabled()
+        {
             let outer = outer(made_in.take());
-            let frame = match scope.take() {
-                Some(scope) => Some(scope.frame(outer)),
-                None => outer,
-            };
+            let frame = std::mem::replace(plan, Plan::Same).frame(outer);
             *self = Self::Built { frame, owner: unique() };
         }
         let _active = match self {
@@ -149,8 +157,8 @@ pub trait InCurrentScope: Sized {
     /// # }
     /// ```
     fn in_current_scope(self) -> Scoped<Self> {
-        let home = if anything_enabled() { Home::new(Some(Scope::current())) } else { Home::Off };
-        Scoped::new(home, self)
+        let plan = if anything_enabled() { Plan::Scope(Scope::current()) } else { Plan::Same };
+        Scoped::new(Home::new(plan), self)
     }
 }
 

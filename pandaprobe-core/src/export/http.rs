@@ -108,7 +108,9 @@ fn detail(answer: &Value, body: &[u8]) -> String {
     const MOST: usize = 300;
     let text = |key: &str| answer[key].as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("error"));
-    let said = said.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned());
+    // A body of another form may repeat what was sent, so only plain text is quoted.
+    let quoted = || String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned();
+    let said = said.unwrap_or_else(|| if answer.is_null() { quoted() } else { "(JSON)".to_owned() });
     let errors = answer["errors"].as_array().into_iter().flatten();
     let fields: Vec<&str> = errors.filter_map(|error| error["field"].as_str()).collect();
     let mut line: String = said.chars().take(MOST).collect();

@@ -152,7 +152,11 @@ impl<A: Exporter, B: Exporter> Exporter for (A, B) {
         Box::pin(async move {
             let first = self.0.export(envelope).await;
             let second = self.1.export(envelope).await;
-            first.and(second)
+            // What one of them may still take is worth another try.
+            match (first, second) {
+                (Err(ExportError::Rejected { .. }), Err(retry @ ExportError::Retry { .. })) => Err(retry),
+                (first, second) => first.and(second),
+            }
         })
     }
 }

@@ -61,7 +61,7 @@ uuid_id! {
 }
 
 /// A user or session id that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidId {
     /// The id has no characters.

@@ -36,13 +36,17 @@ impl Messages {
 
     /// Adds the result of a tool call.
     pub fn tool(self, tool_call_id: impl Into<String>, content: impl Into<Value>) -> Self {
-        self.push(json!({"role": "tool", "tool_call_id": tool_call_id.into(), "content": content.into()}))
+        self.push(object([
+            ("role", "tool".into()),
+            ("tool_call_id", tool_call_id.into().into()),
+            ("content", content.into()),
+        ]))
     }
 
     /// Adds a message of any role. `human`, `ai`, `model`, `developer` and `function` become the roles that
     /// the platform knows.
     pub fn message(self, role: &str, content: impl Into<Value>) -> Self {
-        self.push(json!({"role": known_role(role), "content": content.into()}))
+        self.push(object([("role", known_role(role).into()), ("content", content.into())]))
     }
 
     /// Adds a message as it is.
@@ -54,7 +58,7 @@ impl Messages {
 
 impl From<Messages> for Value {
     fn from(messages: Messages) -> Self {
-        json!({ "messages": messages.0 })
+        object([("messages", Value::Array(messages.0))])
     }
 }
 
@@ -62,6 +66,11 @@ impl FromIterator<Value> for Messages {
     fn from_iter<I: IntoIterator<Item = Value>>(messages: I) -> Self {
         Self(messages.into_iter().collect())
     }
+}
+
+/// Not by `json!`, which copies its values, and recurses.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn known_role(role: &str) -> &str {

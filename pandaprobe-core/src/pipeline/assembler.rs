@@ -15,8 +15,9 @@ use super::{
     budget::{Budget, Charge},
     decode::{Decode, Piece},
     inbox::Inbox,
-    queue::Queue,
-    record::{Event, Exit, Root, SpanRecord, TraceRecord},
+    own_thread,
+    queue::{Queue, Waiter},
+    record::{Event, Exit, Root, SpanRecord, TraceRecord, shallow, shallow_object},
 };
 use crate::{
     capture,
@@ -51,7 +52,7 @@ struct Open {
     open_spans: usize,
     root_ended: bool,
     last_event: Instant,
-    scores: Vec<ScoreData>,
+    scores: Vec<(ScoreData, Charge)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -86,11 +87,6 @@ enum Io {
     Moved,
 }
 
-enum Flow {
-    Go,
-    Stop,
-}
-
 impl Assembler {
     pub(super) fn new(
         settings: Settings,
@@ -102,36 +98,42 @@ impl Assembler {
     }
 
     pub(super) fn run(mut self, inbox: &Inbox) {
-        while self.step(inbox) {}
-        drop(inbox.close());
+        own_thread();
+        let waiter = loop {
+            let events = inbox.receive(self.next_sweep);
+            if let Some(waiter) = self.handle_all(events) {
+                break waiter;
+            }
+            self.guarded(Self::sweep_if_due);
+            self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
+        };
+        // What was recorded before the way in closed is delivered like all else.
+        self.handle_all(inbox.close());
+        self.guarded(Self::end_everything);
+        self.reporter.open.store(0, Ordering::Relaxed);
+        self.queue.when_settled(waiter);
     }
 
-    /// `false` after the last step.
-    fn step(&mut self, inbox: &Inbox) -> bool {
-        let mut go_on = true;
-        for event in inbox.receive(self.next_sweep) {
-            // What comes after a stop came too late.
-            if go_on {
-                go_on = self.guarded(|this| matches!(this.handle(event), Flow::Go));
+    /// Who waits for the end, if that was asked for.
+    fn handle_all(&mut self, events: Vec<Event>) -> Option<Waiter> {
+        let mut stop = None;
+        for event in events {
+            match event {
+                Event::Stop(waiter) => stop = Some(waiter),
+                event => self.guarded(|this| this.handle(event)),
             }
         }
-        self.guarded(|this| {
-            this.sweep_if_due();
-            true
-        });
-        self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
-        go_on
+        stop
     }
 
     /// A panic costs the event that caused it, not the thread.
-    fn guarded(&mut self, f: impl FnOnce(&mut Self) -> bool) -> bool {
-        catch_unwind(AssertUnwindSafe(|| f(self))).unwrap_or_else(|_| {
+    fn guarded(&mut self, f: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| f(self))).is_err() {
             self.reporter.report(ReportKind::Panicked, "assembling a trace panicked");
-            true
-        })
+        }
     }
 
-    fn handle(&mut self, event: Event) -> Flow {
+    fn handle(&mut self, event: Event) {
         match event {
             Event::TraceStarted(trace) => {
                 self.open.insert(trace.id, Open::new(trace));
@@ -140,18 +142,13 @@ impl Assembler {
             Event::Piece { span, piece, at, charge } => self.piece(&span, piece, at, charge),
             Event::SpanEnded(span) => self.span_ended(&span),
             Event::TraceEnded(trace) => self.trace_ended(&trace),
-            Event::Score(score) => self.score(*score),
+            Event::Score { score, charge } => self.score(*score, charge),
             Event::Flush(waiter) => {
                 self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
                 self.queue.when_settled(waiter);
             }
-            Event::Stop(waiter) => {
-                self.end_everything();
-                self.queue.when_settled(waiter);
-                return Flow::Stop;
-            }
+            Event::Stop(_) => {}
         }
-        Flow::Go
     }
 
     // ---- events
@@ -185,7 +182,7 @@ impl Assembler {
         }));
         drop(charge);
         match pushed {
-            Ok(held) => span.with(|state| state.charge.set(held + 512)),
+            Ok(held) => span.with(|state| state.decoder_charge.set(held)),
             Err(_) => {
                 *decoder = None;
                 drop(decoder);
@@ -202,14 +199,10 @@ impl Assembler {
         adopt_root(span);
         let open = self.entry(&span.trace);
         open.open_spans = open.open_spans.saturating_sub(1);
-        if span.is_root_of_its_trace() {
-            open.root_ended = true;
-        }
+        open.root_ended |= span.is_root_of_its_trace();
         if open.phase != Phase::Held {
             open.spans.retain(|other| other.id != span.id);
-            let trace = Arc::clone(&open.trace);
-            let spans = take(std::slice::from_ref(span));
-            self.send_spans(trace.id, spans);
+            self.send_spans(span.trace.id, take(std::slice::from_ref(span)));
         }
         self.advance(span.trace.id);
     }
@@ -219,11 +212,16 @@ impl Assembler {
         self.advance(trace.id);
     }
 
-    fn score(&mut self, score: ScoreData) {
+    fn score(&mut self, score: ScoreData, charge: Charge) {
         match self.open.get_mut(&score.trace_id) {
-            Some(open) if open.phase == Phase::Held => open.scores.push(score),
-            _ => self.send(Payload::Score, score.trace_id, &score),
+            Some(open) if open.phase == Phase::Held => open.scores.push((score, charge)),
+            _ => self.send_score(score),
         }
+    }
+
+    fn send_score(&self, mut score: ScoreData) {
+        capture::seal_score(&mut score, &self.settings.limits);
+        self.send(Payload::Score, score.trace_id, &score);
     }
 
     // ---- the end of a trace
@@ -255,7 +253,7 @@ impl Assembler {
             return;
         };
         let unended: Vec<Arc<SpanRecord>> =
-            open.spans.iter().filter(|span| !has_ended(span)).cloned().collect();
+            open.spans.iter().filter(|span| !is_settled(span)).cloned().collect();
         self.send_whole(id, &unended);
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Sent;
@@ -273,10 +271,10 @@ impl Assembler {
         };
         let (trace, phase) = (Arc::clone(&open.trace), open.phase);
         let scores = std::mem::take(&mut open.scores);
-        let ended: Vec<Arc<SpanRecord>> = open.spans.drain(..).filter(has_ended).collect();
+        let ended: Vec<Arc<SpanRecord>> = open.spans.drain(..).filter(is_settled).collect();
         trace.mark_sent();
         let mut spans = take(&ended);
-        spans.extend(unended.iter().map(|span| snapshot(span)));
+        spans.extend(unended.iter().map(|span| snapshot(span, &self.reporter)));
         match phase {
             Phase::Live => {
                 self.send_spans(id, spans);
@@ -285,8 +283,8 @@ impl Assembler {
             }
             Phase::Held | Phase::Sent => self.send_trace(&trace, spans),
         }
-        for score in scores {
-            self.send(Payload::Score, id, &score);
+        for (score, _charge) in scores {
+            self.send_score(score);
         }
     }
 
@@ -428,7 +426,7 @@ impl Assembler {
                 .spans
                 .iter()
                 .find(|span| span.is_root_of_its_trace())
-                .map(|span| outline(&snapshot(span)));
+                .map(|span| outline(&snapshot(span, &self.reporter)));
             open.trace.with(|state| {
                 if let Some(root) = &root {
                     adopt_io(&mut state.data, root);
@@ -448,52 +446,56 @@ impl Assembler {
             };
             let (trace, spans, sent) =
                 (Arc::clone(&open.trace), open.spans.clone(), open.phase == Phase::Sent);
-            for span in spans.iter().filter(|span| !has_ended(span)) {
+            for span in spans.iter().filter(|span| !is_settled(span)) {
                 span.with(|state| {
-                    state.exit = Some(Exit::Shutdown);
+                    state.exit.get_or_insert(Exit::Shutdown);
                     state.data.ended_at.get_or_insert(trace.now());
                 });
                 settle(span, &self.reporter);
                 adopt_root(span);
             }
-            if sent {
-                self.send_spans(id, take(&spans));
-                continue;
-            }
-            if matches!(trace.root, Root::Handle) {
+            if matches!(trace.root, Root::Handle) && !sent {
                 trace.with(|state| {
                     state.exit.get_or_insert(Exit::Shutdown);
                     state.data.ended_at.get_or_insert(trace.now());
                 });
             }
-            self.send_whole(id, &[]);
+            if sent {
+                self.send_spans(id, take(&spans));
+                self.send_change(&trace);
+            } else {
+                self.send_whole(id, &[]);
+            }
         }
         self.open.clear();
     }
 }
 
-fn has_ended(span: &Arc<SpanRecord>) -> bool {
-    span.with(|state| state.exit.is_some())
+fn is_settled(span: &Arc<SpanRecord>) -> bool {
+    span.with(|state| state.settled)
 }
 
 /// Takes the data out of spans that have ended: they go on their way whole, once.
 fn take(spans: &[Arc<SpanRecord>]) -> Vec<SpanData> {
     let take = |span: &Arc<SpanRecord>| {
         span.with(|state| {
-            state.sent = true;
+            if std::mem::replace(&mut state.sent, true) {
+                return None;
+            }
             state.charge.set(0);
-            let hollow = SpanData::new(state.data.name.clone(), state.data.started_at);
-            std::mem::replace(&mut state.data, hollow)
+            state.decoder_charge.set(0);
+            let hollow = SpanData { span_id: span.id, ..SpanData::new("", state.data.started_at) };
+            Some(std::mem::replace(&mut state.data, hollow))
         })
     };
-    spans.iter().map(take).collect()
+    spans.iter().filter_map(take).collect()
 }
 
 /// An open span as it is now.
-fn snapshot(span: &Arc<SpanRecord>) -> SpanData {
+fn snapshot(span: &Arc<SpanRecord>, reporter: &Reporter) -> SpanData {
     let mut data = span.with(|state| state.data.clone());
-    if let Some(decoder) = lock(&span.decoder).as_ref() {
-        let _ = catch_unwind(AssertUnwindSafe(|| decoder.describe(&mut data)));
+    if let Some(decoder) = lock(&span.decoder).as_deref() {
+        describe(decoder, &mut data, reporter);
     }
     data.status = SpanStatus::Unset;
     data.ended_at = None;
@@ -503,16 +505,36 @@ fn snapshot(span: &Arc<SpanRecord>) -> SpanData {
 /// Decides how a span ended: the one place for it.
 fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
     let decoder = lock(&span.decoder).take();
+    // Not under the span's lock: a decoder takes its time, and reports are heard by the application.
+    let mut data = span.with(|state| state.data.clone());
+    if let Some(decoder) = decoder.as_deref() {
+        describe(decoder, &mut data, reporter);
+    }
     span.with(|state| {
-        if let Some(decoder) = &decoder {
-            let described = catch_unwind(AssertUnwindSafe(|| decoder.describe(&mut state.data)));
-            if described.is_err() {
-                reporter.report(ReportKind::Panicked, "a decoder panicked");
-            }
+        if std::mem::replace(&mut state.settled, true) {
+            return;
+        }
+        if decoder.is_some() {
+            // What the application set meanwhile stays.
+            let metadata = std::mem::take(&mut state.data.metadata);
+            data.metadata.extend(metadata);
+            data.ended_at = state.data.ended_at;
+            state.data = data;
         }
         let exit = state.exit.clone().unwrap_or(Exit::Done);
         apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
     });
+}
+
+fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
+    if catch_unwind(AssertUnwindSafe(|| decoder.describe(data))).is_err() {
+        reporter.report(ReportKind::Panicked, "a decoder panicked");
+    }
+    for value in data.input.iter_mut().chain(&mut data.output) {
+        *value = shallow(value.take());
+    }
+    data.metadata = shallow_object(std::mem::take(&mut data.metadata));
+    data.model_parameters = data.model_parameters.take().map(shallow_object);
 }
 
 fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Decode>) {
@@ -524,6 +546,7 @@ fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Deco
         Exit::Panicked(message) => fail(data, panicked(message)),
         Exit::Unread if terminal => {}
         Exit::Unread if stream => end(data, "stopped_by_reader"),
+        Exit::Left => end(data, "stopped_by_reader"),
         Exit::Cancelled | Exit::Unread => {
             fail(data, "cancelled".to_owned());
             end(data, "cancelled");
@@ -554,6 +577,7 @@ fn panicked(message: Option<String>) -> String {
 fn apply_exit_to_trace(data: &mut TraceData, exit: Option<&Exit>, chosen: Option<TraceStatus>) {
     let (error, how) = match exit {
         None | Some(Exit::Done | Exit::Unread) => (None, None),
+        Some(Exit::Left) => (None, Some("stopped_by_reader")),
         Some(Exit::Failed(error)) => (Some(error.clone()), None),
         Some(Exit::Panicked(message)) => (Some(panicked(message.clone())), None),
         Some(Exit::Cancelled) => (Some("cancelled".to_owned()), Some("cancelled")),

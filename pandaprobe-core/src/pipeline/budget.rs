@@ -23,14 +23,18 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Takes `bytes`, at the cost of the oldest finished items if need be.
+    /// Takes `bytes`, at the cost of the oldest finished items if that makes room enough.
     fn take(&self, bytes: usize) -> bool {
+        if bytes > self.most {
+            return false;
+        }
         loop {
             let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.most);
             if self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
                 return true;
             }
-            if !self.queue.drop_oldest() {
+            let stays = self.held().saturating_sub(self.queue.waiting_bytes());
+            if stays + bytes > self.most || !self.queue.drop_oldest() {
                 return false;
             }
         }
@@ -67,10 +71,27 @@ impl Charge {
     /// Holds exactly `bytes` from now on, whatever the bound says: they are held already.
     pub(crate) fn set(&mut self, bytes: usize) {
         if let Some(share) = &mut self.0 {
-            share.budget.held.fetch_add(bytes, Ordering::Relaxed);
-            share.budget.held.fetch_sub(share.bytes, Ordering::Relaxed);
+            if bytes > share.bytes {
+                share.budget.held.fetch_add(bytes - share.bytes, Ordering::Relaxed);
+            } else {
+                share.budget.held.fetch_sub(share.bytes - bytes, Ordering::Relaxed);
+            }
             share.bytes = bytes;
         }
+    }
+
+    /// Takes over what `other` holds.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        match (&mut self.0, &mut other.0) {
+            (Some(mine), Some(theirs)) => mine.bytes += std::mem::take(&mut theirs.bytes),
+            (none, theirs) => *none = theirs.take(),
+        }
+    }
+
+    /// Gives back `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let left = self.0.as_ref().map_or(0, |share| share.bytes.saturating_sub(bytes));
+        self.set(left);
     }
 }
 

@@ -5,7 +5,8 @@
 //! No arrow runs back.
 
 use std::{
-    sync::{Arc, mpsc},
+    cell::Cell,
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use crate::{
     export::Exporter,
     model::ScoreData,
     report::{DropReason, Reporter, Stats},
-    sync::lock,
+    sync::{later, lock},
 };
 
 mod assembler;
@@ -29,12 +30,12 @@ mod sender;
 
 pub use decode::{Decode, Piece};
 pub(crate) use record::{
-    Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, value_bytes,
+    Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object, value_bytes,
 };
 
 use budget::Budget;
 use inbox::Inbox;
-use queue::{Queue, Waiter};
+use queue::Queue;
 
 /// What of the configuration the pipeline goes by.
 #[derive(Clone, Debug)]
@@ -72,7 +73,32 @@ pub(crate) struct Pipeline {
     queue: Arc<Queue>,
     budget: Arc<Budget>,
     reporter: Arc<Reporter>,
-    threads: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    left: Mutex<Shutdown>,
+    is_shut_down: Condvar,
+}
+
+/// How far the shutdown has come.
+enum Shutdown {
+    NotYet,
+    UnderWay,
+    Done(Left),
+}
+
+/// Longer than anybody waits, and short enough to be added to any time.
+const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+
+thread_local! {
+    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as one of a pipeline's.
+fn own_thread() {
+    OWN_THREAD.set(true);
+}
+
+fn is_own_thread() -> bool {
+    OWN_THREAD.try_with(Cell::get).unwrap_or_default()
 }
 
 /// How many items were still waiting when the time was over.
@@ -89,6 +115,7 @@ impl Pipeline {
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
         let inbox = Arc::new(Inbox::default());
         let events = Arc::clone(&inbox);
+        let intake = Intake::new(inbox, Arc::clone(&budget), Arc::clone(&reporter), &settings);
         let assembler = assembler::Assembler::new(
             settings.clone(),
             Arc::clone(&queue),
@@ -100,8 +127,15 @@ impl Pipeline {
             spawn("pandaprobe-assembler", move || assembler.run(&events))?,
             spawn("pandaprobe-sender", move || sender.run())?,
         ];
-        let intake = Intake::new(inbox, Arc::clone(&budget), Arc::clone(&reporter));
-        Ok(Self { intake, queue, budget, reporter, threads: std::sync::Mutex::new(threads) })
+        Ok(Self {
+            intake,
+            queue,
+            budget,
+            reporter,
+            threads: Mutex::new(threads),
+            left: Mutex::new(Shutdown::NotYet),
+            is_shut_down: Condvar::new(),
+        })
     }
 
     pub(crate) fn intake(&self) -> &Intake {
@@ -109,25 +143,61 @@ impl Pipeline {
     }
 
     pub(crate) fn score(&self, score: ScoreData) {
-        if !self.intake.send(Event::Score(Box::new(score))) {
+        let Some(charge) = self.intake.charge(512 + score.name.len() + score.value.len()) else {
+            return self.reporter.dropped(
+                DropReason::BufferFull,
+                1,
+                "a score did not fit into max_buffered_bytes",
+            );
+        };
+        if !self.intake.send(Event::Score { score: Box::new(score), charge }) {
             self.reporter.dropped(DropReason::AfterShutdown, 1, "a score came after the shutdown");
         }
     }
 
-    /// Calls `waiter` once everything that had ended by now is delivered or dropped.
-    pub(crate) fn flush(&self, waiter: Waiter) {
-        self.intake.send(Event::Flush(waiter));
+    /// Waits until everything that had ended by now is delivered or dropped. `false` if the time was over
+    /// before, or nobody can wait here.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        let (done, wait) = mpsc::sync_channel(1);
+        let waiter = move || {
+            let _ = done.send(());
+        };
+        // What waits on a thread of ours waits for itself.
+        !is_own_thread()
+            && self.intake.send(Event::Flush(Box::new(waiter)))
+            && wait.recv_timeout(timeout.min(LONG)).is_ok()
     }
 
-    /// Ends what is open, waits until `deadline` for delivery, then stops both threads.
+    /// Ends what is open, waits for delivery, at most for `timeout`, then stops both threads. A second caller
+    /// waits for the first.
     pub(crate) fn shutdown(&self, timeout: Duration) -> Left {
-        let deadline = Instant::now() + timeout;
+        let deadline = later(timeout);
+        let mut left = lock(&self.left);
+        while let Shutdown::UnderWay = *left {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() || is_own_thread() {
+                return self.queue.len();
+            }
+            left = self.is_shut_down.wait_timeout(left, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if let Shutdown::Done(left) = *left {
+            return left;
+        }
+        *left = Shutdown::UnderWay;
+        drop(left);
+        let result = self.stop(timeout, deadline);
+        *lock(&self.left) = Shutdown::Done(result);
+        self.is_shut_down.notify_all();
+        result
+    }
+
+    fn stop(&self, timeout: Duration, deadline: Instant) -> Left {
         let (done, wait) = mpsc::sync_channel(1);
-        let first = self.intake.send(Event::Stop(Box::new(move || {
+        let waiter = move || {
             let _ = done.send(());
-        })));
-        if first {
-            let _ = wait.recv_timeout(timeout);
+        };
+        if self.intake.send(Event::Stop(Box::new(waiter))) && !is_own_thread() {
+            let _ = wait.recv_timeout(timeout.min(LONG));
         }
         let left = self.queue.close();
         self.join(deadline);
@@ -137,8 +207,12 @@ impl Pipeline {
     /// Threads that are busy, with a request that hangs for instance, end by themselves later.
     fn join(&self, deadline: Instant) {
         const GRACE: Duration = Duration::from_millis(200);
-        for thread in lock(&self.threads).drain(..) {
-            let patience = deadline.max(Instant::now()) + GRACE;
+        let threads: Vec<JoinHandle<()>> = lock(&self.threads).drain(..).collect();
+        if is_own_thread() {
+            return;
+        }
+        let patience = deadline.min(later(LONG)).max(Instant::now()) + GRACE;
+        for thread in threads {
             while !thread.is_finished() && Instant::now() < patience {
                 thread::sleep(Duration::from_millis(1));
             }

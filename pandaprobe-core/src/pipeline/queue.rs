@@ -40,15 +40,48 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Item>,
-    delayed: BTreeMap<(Instant, u64), Item>,
+    /// Items that failed, with the time of their next attempt.
+    delayed: BTreeMap<u64, (Instant, Item)>,
+    /// The same in order of time.
+    due: BTreeSet<(Instant, u64)>,
+    /// Bytes of what is ready or delayed.
+    bytes: usize,
     /// Traces of which an item is under way or waits for its next attempt.
     busy: HashSet<TraceId>,
     /// Numbers of all items that were neither delivered nor dropped.
     outstanding: BTreeSet<u64>,
     waiting: Vec<(u64, Waiter)>,
-    paused_until: Option<Instant>,
+    pause: Option<Pause>,
     next: u64,
     closed: bool,
+}
+
+/// Nothing leaves.
+#[derive(Clone, Copy)]
+struct Pause {
+    since: Instant,
+    until: Instant,
+}
+
+impl State {
+    fn delay(&mut self, at: Instant, item: Item) {
+        self.bytes += item.envelope.body().len();
+        self.due.insert((at, item.number));
+        self.delayed.insert(item.number, (at, item));
+    }
+
+    fn take_delayed(&mut self, number: u64) -> Option<Item> {
+        let (at, item) = self.delayed.remove(&number)?;
+        self.due.remove(&(at, number));
+        self.bytes -= item.envelope.body().len();
+        Some(item)
+    }
+
+    fn take_ready(&mut self, at: usize) -> Option<Item> {
+        let item = self.ready.remove(at)?;
+        self.bytes -= item.envelope.body().len();
+        Some(item)
+    }
 }
 
 impl Queue {
@@ -65,6 +98,7 @@ impl Queue {
         let number = state.next;
         state.next += 1;
         state.outstanding.insert(number);
+        state.bytes += envelope.body().len();
         state.ready.push_back(Item {
             envelope,
             first_attempt: None,
@@ -73,7 +107,7 @@ impl Queue {
             _charge: charge,
         });
         let full = state.ready.len() + state.delayed.len() > self.most;
-        let paused = state.paused_until.is_some();
+        let paused = state.pause.is_some();
         drop(state);
         if full {
             self.drop_oldest();
@@ -87,19 +121,18 @@ impl Queue {
     /// The next item that may leave now.
     pub(super) fn take(&self, now: Instant) -> Option<Item> {
         let mut state = self.lock();
-        if state.paused_until.is_some_and(|until| until > now) {
+        if state.pause.is_some_and(|pause| pause.until > now) {
             return None;
         }
-        state.paused_until = None;
-        if let Some(entry) = state.delayed.first_entry()
-            && entry.key().0 <= now
+        state.pause = None;
+        if let Some((at, number)) = state.due.first().copied()
+            && at <= now
         {
-            return Some(entry.remove());
+            return state.take_delayed(number);
         }
-        let state = &mut *state;
-        let free = |item: &Item| !state.busy.contains(&item.envelope.trace_id());
-        let at = state.ready.iter().position(free)?;
-        let item = state.ready.remove(at)?;
+        let busy = &state.busy;
+        let at = state.ready.iter().position(|item| !busy.contains(&item.envelope.trace_id()))?;
+        let item = state.take_ready(at)?;
         state.busy.insert(item.envelope.trace_id());
         Some(item)
     }
@@ -108,16 +141,27 @@ impl Queue {
     pub(super) fn next_look(&self) -> Option<Instant> {
         let state = self.lock();
         // While everything waits, nothing that is due sooner matters.
-        state.paused_until.or_else(|| state.delayed.keys().next().map(|(at, _)| *at))
+        let pause = state.pause.map(|pause| pause.until);
+        pause.or_else(|| state.due.first().map(|(at, _)| *at))
+    }
+
+    /// How many bytes can be had by dropping what waits.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Lets nothing leave for `wait`.
+    pub(super) fn pause(&self, wait: Duration) {
+        let since = Instant::now();
+        let mut state = self.lock();
+        let until = state.pause.map_or(since + wait, |pause| pause.until.max(since + wait));
+        state.pause = Some(Pause { since, until });
     }
 
     /// Puts an item back that failed, to be tried again after `wait`.
-    pub(super) fn delay(&self, item: Item, wait: Duration, everything: bool) {
+    pub(super) fn delay(&self, item: Item, wait: Duration) {
         let at = Instant::now() + wait;
         let mut state = self.lock();
-        if everything {
-            state.paused_until = Some(state.paused_until.map_or(at, |until| until.max(at)));
-        }
         if state.closed {
             self.settle(state, &item);
             return self.reporter.dropped(
@@ -126,14 +170,17 @@ impl Queue {
                 "an item was not delivered before the shutdown",
             );
         }
-        state.delayed.insert((at, item.number), item);
+        state.delay(at, item);
         drop(state);
         self.changed.notify_one();
     }
 
-    /// The exporter answers again.
-    pub(super) fn resume(&self) {
-        self.lock().paused_until = None;
+    /// The exporter answered an attempt that began at `begun`. A pause that began later stays.
+    pub(super) fn answered(&self, begun: Instant) {
+        let mut state = self.lock();
+        if state.pause.is_some_and(|pause| pause.since <= begun) {
+            state.pause = None;
+        }
     }
 
     /// An item is delivered or given up.
@@ -152,20 +199,19 @@ impl Queue {
     /// Drops the oldest item that is not under way; `false` if there is none.
     pub(super) fn drop_oldest(&self) -> bool {
         let mut state = self.lock();
-        let ready = state.ready.front().map(|item| item.number);
-        let delayed = state.delayed.iter().map(|(key, item)| (item.number, *key)).min();
-        let (item, was_delayed) = match (ready, delayed) {
-            (Some(ready), Some((number, key))) if number < ready => (state.delayed.remove(&key), true),
-            (None, Some((_, key))) => (state.delayed.remove(&key), true),
-            (Some(_), _) => (state.ready.pop_front(), false),
-            (None, None) => (None, false),
+        let ready = state.ready.front().map_or(u64::MAX, |item| item.number);
+        let delayed = state.delayed.keys().next().copied().unwrap_or(u64::MAX);
+        let item = if delayed < ready {
+            let item = state.take_delayed(delayed);
+            item.inspect(|item| {
+                state.busy.remove(&item.envelope.trace_id());
+            })
+        } else {
+            state.take_ready(0)
         };
         let Some(item) = item else {
             return false;
         };
-        if was_delayed {
-            state.busy.remove(&item.envelope.trace_id());
-        }
         state.outstanding.remove(&item.number);
         wake(state);
         self.reporter.dropped(DropReason::QueueFull, 1, "the oldest waiting item made room for a newer one");
@@ -184,10 +230,11 @@ impl Queue {
     pub(super) fn close(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
-        let dropped: Vec<Item> = {
-            let state = &mut *state;
-            state.ready.drain(..).chain(std::mem::take(&mut state.delayed).into_values()).collect()
-        };
+        let state_ref = &mut *state;
+        let delayed = std::mem::take(&mut state_ref.delayed).into_values().map(|(_, item)| item);
+        let dropped: Vec<Item> = state_ref.ready.drain(..).chain(delayed).collect();
+        state_ref.due.clear();
+        state_ref.bytes = 0;
         for item in &dropped {
             state.outstanding.remove(&item.number);
         }

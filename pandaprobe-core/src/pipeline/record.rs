@@ -6,12 +6,13 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use super::{
+    Settings,
     budget::{Budget, Charge},
     decode::{Decode, Piece},
     inbox::Inbox,
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     identity::Ids,
     model::{Object, ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
-    report::{DropReason, Reporter},
+    report::{DropReason, ReportKind, Reporter},
     sync::lock,
 };
 
@@ -31,7 +32,7 @@ pub(crate) enum Event {
     SpanStarted(Arc<SpanRecord>),
     SpanEnded(Arc<SpanRecord>),
     Piece { span: Arc<SpanRecord>, piece: Piece, at: Timestamp, charge: Charge },
-    Score(Box<ScoreData>),
+    Score { score: Box<ScoreData>, charge: Charge },
     Flush(Waiter),
     Stop(Waiter),
 }
@@ -42,11 +43,19 @@ pub(crate) struct Intake {
     inbox: Arc<Inbox>,
     budget: Arc<Budget>,
     pub(crate) reporter: Arc<Reporter>,
+    pub(crate) linger: Duration,
+    pub(crate) max_trace_age: Duration,
 }
 
 impl Intake {
-    pub(super) fn new(inbox: Arc<Inbox>, budget: Arc<Budget>, reporter: Arc<Reporter>) -> Self {
-        Self { inbox, budget, reporter }
+    pub(super) fn new(
+        inbox: Arc<Inbox>,
+        budget: Arc<Budget>,
+        reporter: Arc<Reporter>,
+        settings: &Settings,
+    ) -> Self {
+        let (linger, max_trace_age) = (settings.linger, settings.max_trace_age);
+        Self { inbox, budget, reporter, linger, max_trace_age }
     }
 
     /// `false` after the shutdown.
@@ -54,10 +63,36 @@ impl Intake {
         self.inbox.send(event)
     }
 
-    fn charge(&self, bytes: usize) -> Option<Charge> {
+    /// Sends what begins something; counts it if it came too late.
+    fn begin(&self, what: &str, event: Event) -> bool {
+        let sent = self.send(event);
+        if !sent {
+            self.reporter.dropped(
+                DropReason::AfterShutdown,
+                1,
+                format!("{what} was begun after the shutdown"),
+            );
+        }
+        sent
+    }
+
+    pub(super) fn charge(&self, bytes: usize) -> Option<Charge> {
         let mut charge = Charge::empty(&self.budget);
         charge.grow(bytes).then_some(charge)
     }
+
+    fn did_not_fit(&self, what: &str) {
+        self.reporter.dropped(
+            DropReason::BufferFull,
+            1,
+            format!("{what} did not fit into max_buffered_bytes"),
+        );
+    }
+}
+
+/// What a record says of itself when a part of it did not fit.
+fn mark_omitted(metadata: &mut Object) {
+    metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into());
 }
 
 /// How something ended, as seen by whoever ended it.
@@ -73,6 +108,8 @@ pub(crate) enum Exit {
     Cancelled,
     /// The reader of its answer went away. Whether that is an error depends on what it had read.
     Unread,
+    /// The reader of its stream went away before the end.
+    Left,
     /// The client was shut down.
     Shutdown,
 }
@@ -91,6 +128,8 @@ pub(crate) struct TraceRecord {
     pub(crate) id: TraceId,
     pub(crate) root: Root,
     pub(crate) intake: Intake,
+    /// What scopes said of identity when it was begun. Only what they say later can be somebody else's.
+    pub(crate) begun_under: Ids,
     wall: Timestamp,
     monotonic: Instant,
     sent: AtomicBool,
@@ -101,7 +140,7 @@ pub(crate) struct TraceState {
     pub(crate) data: TraceData,
     pub(crate) ids: Ids,
     pub(crate) exit: Option<Exit>,
-    /// Something was set after the trace was sent.
+    /// Something was set since the trace was sent.
     pub(crate) changed: bool,
     /// The application chose the status.
     pub(crate) status: Option<TraceStatus>,
@@ -113,27 +152,33 @@ const EMPTY: usize = 512;
 
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
-    pub(crate) fn start(intake: &Intake, root: Root, ids: Ids, data: TraceData) -> Option<Arc<Self>> {
-        let Some(charge) = intake.charge(EMPTY + size_of_data(&data)) else {
-            intake.reporter.dropped(DropReason::BufferFull, 1, "a trace did not fit into max_buffered_bytes");
+    pub(crate) fn start(
+        intake: &Intake,
+        root: Root,
+        ids: Ids,
+        begun_under: Ids,
+        data: TraceData,
+    ) -> Option<Arc<Self>> {
+        let Some(charge) = intake.charge(EMPTY + trace_bytes(&data)) else {
+            intake.did_not_fit("a trace");
             return None;
         };
+        let state = TraceState { data, ids, exit: None, changed: false, status: None, charge };
         let record = Arc::new(Self {
-            id: data.trace_id,
+            id: state.data.trace_id,
             root,
             intake: intake.clone(),
-            wall: data.started_at,
+            begun_under,
+            wall: state.data.started_at,
             monotonic: Instant::now(),
             sent: AtomicBool::new(false),
-            state: Mutex::new(TraceState { data, ids, exit: None, changed: false, status: None, charge }),
+            state: Mutex::new(state),
         });
-        if intake.send(Event::TraceStarted(Arc::clone(&record))) {
-            intake.reporter.traces.fetch_add(1, Ordering::Relaxed);
-            Some(record)
-        } else {
-            intake.reporter.dropped(DropReason::AfterShutdown, 1, "a trace was begun after the shutdown");
-            None
+        if !intake.begin("a trace", Event::TraceStarted(Arc::clone(&record))) {
+            return None;
         }
+        intake.reporter.traces.fetch_add(1, Ordering::Relaxed);
+        Some(record)
     }
 
     /// The time now, by a clock that never runs backwards within one trace.
@@ -141,39 +186,47 @@ impl TraceRecord {
         self.wall + self.monotonic.elapsed()
     }
 
-    pub(crate) fn age(&self) -> std::time::Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.monotonic.elapsed()
     }
 
+    /// Nothing that `f` calls may report: whoever hears of it may come back here.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut TraceState) -> T) -> T {
         f(&mut lock(&self.state))
     }
 
-    /// Changes the trace, which from now on holds `bytes` more.
-    pub(crate) fn update(&self, bytes: usize, f: impl FnOnce(&mut TraceData)) {
-        self.with(|state| {
-            if !state.charge.grow(bytes) {
-                self.intake.reporter.dropped(
-                    DropReason::BufferFull,
-                    1,
-                    "a value of a trace did not fit into max_buffered_bytes",
-                );
-                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into());
-                return;
+    /// Changes the trace, which from now on holds `bytes` more and those that `f` returns less.
+    pub(crate) fn update(self: &Arc<Self>, bytes: usize, f: impl FnOnce(&mut TraceState) -> usize) {
+        let charge = self.intake.charge(bytes);
+        let fits = charge.is_some();
+        let is_news = self.with(|state| {
+            match charge {
+                Some(charge) => {
+                    let freed = f(state);
+                    state.charge.absorb(charge);
+                    state.charge.shrink(freed);
+                }
+                None => mark_omitted(&mut state.data.metadata),
             }
-            state.changed = true;
-            f(&mut state.data);
+            !std::mem::replace(&mut state.changed, true)
         });
+        if !fits {
+            self.intake.did_not_fit("a value of a trace");
+        }
+        if is_news && self.is_sent() && self.has_ended() {
+            self.intake.send(Event::TraceEnded(Arc::clone(self)));
+        }
     }
 
     /// Ends the trace, once.
     pub(crate) fn end(self: &Arc<Self>, exit: Exit) {
+        let now = self.now();
         let first = self.with(|state| {
             let first = state.exit.is_none();
             if first {
                 state.exit = Some(exit);
                 state.changed = true;
-                state.data.ended_at.get_or_insert(self.now());
+                state.data.ended_at.get_or_insert(now);
             }
             first
         });
@@ -195,12 +248,17 @@ impl TraceRecord {
         self.sent.store(true, Ordering::Release);
     }
 
-    /// Fills slots that are still unset. `false` and no change if `later` belongs to somebody else.
+    /// Fills slots that are still unset. `false` and no change if `later` belongs to somebody else, or can no
+    /// longer be filled in.
     pub(crate) fn admit(&self, later: &Ids) -> bool {
+        if later.is_unset() {
+            return true;
+        }
         self.with(|state| {
-            let same = !state.ids.differ(later);
-            if same && !self.is_sent() {
-                state.ids = state.ids.or(later);
+            let filled = state.ids.or(later);
+            let same = !state.ids.differ(later) && (filled == state.ids || !self.is_sent());
+            if same {
+                state.ids = filled;
             }
             same
         })
@@ -225,9 +283,12 @@ pub(crate) struct SpanRecord {
 pub(crate) struct SpanState {
     pub(crate) data: SpanData,
     pub(crate) exit: Option<Exit>,
-    /// It went on its way, or was given up.
+    /// The assembler has decided how it ended.
+    pub(super) settled: bool,
+    /// It went on its way whole.
     pub(super) sent: bool,
     pub(super) charge: Charge,
+    pub(super) decoder_charge: Charge,
 }
 
 impl SpanRecord {
@@ -237,58 +298,61 @@ impl SpanRecord {
         data: SpanData,
         decoder: Option<Box<dyn Decode>>,
     ) -> Option<Arc<Self>> {
-        let bytes = EMPTY
-            + data.name.len()
-            + data.input.as_ref().map_or(0, value_bytes)
-            + object_bytes(&data.metadata);
-        let Some(charge) = trace.intake.charge(bytes) else {
-            trace.intake.reporter.dropped(
-                DropReason::BufferFull,
-                1,
-                "a span did not fit into max_buffered_bytes",
-            );
-            trace.with(|state| {
-                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into())
-            });
+        let intake = &trace.intake;
+        let Some(charge) = intake.charge(EMPTY + span_bytes(&data)) else {
+            trace.with(|state| mark_omitted(&mut state.data.metadata));
+            intake.did_not_fit("a span");
             return None;
         };
+        let decoder_charge = intake.charge(0).unwrap_or_default();
         let record = Arc::new(Self {
             id: data.span_id,
             trace: Arc::clone(trace),
-            state: Mutex::new(SpanState { data, exit: None, sent: false, charge }),
+            state: Mutex::new(SpanState {
+                data,
+                exit: None,
+                settled: false,
+                sent: false,
+                charge,
+                decoder_charge,
+            }),
             decoder: Mutex::new(decoder),
         });
         if let Root::Span(root) = &trace.root {
             let _ = root.set(record.id);
         }
-        trace.intake.send(Event::SpanStarted(Arc::clone(&record))).then_some(record)
+        intake.begin("a span", Event::SpanStarted(Arc::clone(&record))).then_some(record)
     }
 
+    /// Nothing that `f` calls may report: whoever hears of it may come back here.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut SpanState) -> T) -> T {
         f(&mut lock(&self.state))
     }
 
-    /// Changes the span, which from now on holds `bytes` more.
-    pub(crate) fn update(&self, bytes: usize, f: impl FnOnce(&mut SpanData)) {
-        let reporter = &self.trace.intake.reporter;
-        self.with(|state| {
+    /// Changes the span, which from now on holds `bytes` more and those that `f` returns less.
+    pub(crate) fn update(&self, bytes: usize, f: impl FnOnce(&mut SpanData) -> usize) {
+        let intake = &self.trace.intake;
+        let charge = intake.charge(bytes);
+        let fits = charge.is_some();
+        let late = self.with(|state| {
             if state.sent {
-                return reporter.report(
-                    crate::report::ReportKind::LateValue,
-                    "a value was set on a span that had been sent",
-                );
+                return true;
             }
-            if !state.charge.grow(bytes) {
-                reporter.dropped(
-                    DropReason::BufferFull,
-                    1,
-                    "a value of a span did not fit into max_buffered_bytes",
-                );
-                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into());
-                return;
+            match charge {
+                Some(charge) => {
+                    let freed = f(&mut state.data);
+                    state.charge.absorb(charge);
+                    state.charge.shrink(freed);
+                }
+                None => mark_omitted(&mut state.data.metadata),
             }
-            f(&mut state.data);
+            false
         });
+        if !fits {
+            intake.did_not_fit("a value of a span");
+        } else if late {
+            intake.reporter.report(ReportKind::LateValue, "a value was set on a span that had been sent");
+        }
     }
 
     /// Ends the span, once.
@@ -311,15 +375,8 @@ impl SpanRecord {
     pub(crate) fn feed(self: &Arc<Self>, piece: Piece) {
         let intake = &self.trace.intake;
         let Some(charge) = intake.charge(piece.bytes() + 128) else {
-            intake.reporter.dropped(
-                DropReason::BufferFull,
-                1,
-                "a piece of an answer did not fit into max_buffered_bytes",
-            );
-            self.with(|state| {
-                state.data.metadata.insert("pandaprobe.omitted".to_owned(), "buffer full".into())
-            });
-            return;
+            self.with(|state| mark_omitted(&mut state.data.metadata));
+            return intake.did_not_fit("a piece of an answer");
         };
         let at = self.trace.now();
         intake.send(Event::Piece { span: Arc::clone(self), piece: piece.unpinned(), at, charge });
@@ -336,8 +393,14 @@ impl fmt::Debug for SpanRecord {
     }
 }
 
-fn size_of_data(data: &TraceData) -> usize {
-    data.name.len() + data.input.as_ref().map_or(0, value_bytes) + object_bytes(&data.metadata)
+fn trace_bytes(data: &TraceData) -> usize {
+    let tags: usize = data.tags.iter().map(String::len).sum();
+    data.name.len() + tags + data.input.as_ref().map_or(0, value_bytes) + object_bytes(&data.metadata)
+}
+
+fn span_bytes(data: &SpanData) -> usize {
+    let parameters = data.model_parameters.as_ref().map_or(0, object_bytes);
+    data.name.len() + data.input.as_ref().map_or(0, value_bytes) + object_bytes(&data.metadata) + parameters
 }
 
 /// Roughly how many bytes a value holds.
@@ -378,6 +441,11 @@ fn walk(value: &Value) -> (usize, usize) {
         }
     }
     (bytes, deepest)
+}
+
+/// [`shallow`] for each value of an object.
+pub(crate) fn shallow_object(object: Object) -> Object {
+    object.into_iter().map(|(key, value)| (key, shallow(value))).collect()
 }
 
 fn dismantle(value: Value) {

@@ -9,12 +9,13 @@ use std::{
 };
 
 use super::{
-    Settings,
+    Settings, own_thread,
     queue::{Item, Queue},
 };
 use crate::{
     export::{ExportError, Exporter},
     report::{DropReason, ReportKind, Reporter},
+    sync::later,
     sync::lock,
 };
 
@@ -41,6 +42,7 @@ impl Sender {
     }
 
     pub(super) fn run(self) {
+        own_thread();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => runtime.block_on(self.work()),
@@ -55,7 +57,7 @@ impl Sender {
     async fn work(&self) {
         while !self.queue.is_closed() {
             self.start_what_is_due();
-            let idle = Instant::now() + self.settings.flush_interval;
+            let idle = later(self.settings.flush_interval);
             // With all hands full, only the end of an attempt matters, and that is told.
             let look = if self.is_full() { None } else { self.queue.next_look() };
             let until = look.map_or(idle, |look| look.min(idle));
@@ -72,7 +74,11 @@ impl Sender {
                 return;
             };
             self.under_way.fetch_add(1, Ordering::Relaxed);
-            let attempt = Attempt { sender: self.clone(), item: Arc::new(Mutex::new(Some(item))) };
+            let attempt = Attempt {
+                sender: self.clone(),
+                begun: Instant::now(),
+                item: Arc::new(Mutex::new(Some(item))),
+            };
             tokio::spawn(attempt.run());
         }
         // There may be more.
@@ -83,36 +89,42 @@ impl Sender {
         self.under_way.load(Ordering::Relaxed) >= IN_FLIGHT
     }
 
-    fn conclude(&self, mut item: Item, result: Result<(), ExportError>) {
+    fn conclude(&self, mut item: Item, attempt: Instant, result: Result<(), ExportError>) {
         match result {
             Ok(()) => {
                 self.reporter.delivered.fetch_add(1, Ordering::Relaxed);
-                self.queue.resume();
+                self.queue.answered(attempt);
                 self.queue.finish(&item);
             }
             Err(ExportError::Rejected { message }) => {
-                self.reporter.dropped(DropReason::Rejected, 1, message);
                 self.queue.finish(&item);
+                self.reporter.dropped(DropReason::Rejected, 1, message);
             }
             Err(ExportError::Retry { message, after, everything }) => {
-                let now = Instant::now();
-                let begun = *item.first_attempt.get_or_insert(now);
-                let backoff = item.waits.next().unwrap_or(Duration::from_secs(30));
-                let wait = after.unwrap_or(backoff);
-                if now.duration_since(begun) + wait > self.settings.retry_deadline {
-                    self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
-                    return self.queue.finish(&item);
+                let backoff = item.waits.next().unwrap_or(LONGEST_WAIT);
+                let wait = after.unwrap_or(backoff).min(LONGEST_WAIT);
+                if everything {
+                    self.queue.pause(wait);
                 }
+                let begun = *item.first_attempt.get_or_insert(attempt);
+                if begun.elapsed() + wait > self.settings.retry_deadline {
+                    self.queue.finish(&item);
+                    return self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
+                }
+                self.queue.delay(item, wait);
                 self.reporter.report(ReportKind::Retrying, message);
-                self.queue.delay(item, wait, everything);
             }
         }
     }
 }
 
+/// However long an exporter asks to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// One attempt to deliver. If the exporter panics, its drop puts the item back.
 struct Attempt {
     sender: Sender,
+    begun: Instant,
     item: Arc<Mutex<Option<Item>>>,
 }
 
@@ -126,9 +138,10 @@ impl Attempt {
     }
 
     fn conclude(&self, result: Result<(), ExportError>) {
-        if let Some(item) = lock(&self.item).take() {
+        let item = lock(&self.item).take();
+        if let Some(item) = item {
             self.sender.under_way.fetch_sub(1, Ordering::Relaxed);
-            self.sender.conclude(item, result);
+            self.sender.conclude(item, self.begun, result);
             self.sender.queue.notify();
         }
     }

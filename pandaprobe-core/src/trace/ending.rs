@@ -75,21 +75,21 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Pending;
         };
-        match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => {
-                if let Some(watch) = this.watch.take() {
-                    (watch.tell)(Outcome::Returned(&value));
+        let watch = this.watch;
+        let polled = catching(
+            || inner.poll(cx),
+            |message| {
+                if let Some(watch) = watch.take() {
+                    (watch.tell)(Outcome::Panicked(message));
                 }
-                Poll::Ready(value)
-            }
-            Err(panic) => {
-                if let Some(watch) = this.watch.take() {
-                    (watch.tell)(Outcome::Panicked(message(panic.as_ref())));
-                }
-                resume_unwind(panic)
-            }
+            },
+        );
+        if let Poll::Ready(value) = &polled
+            && let Some(watch) = watch.take()
+        {
+            (watch.tell)(Outcome::Returned(value));
         }
+        polled
     }
 }
 
@@ -126,16 +126,17 @@ pub(super) fn ending<T>(what: impl Ends, verdict: Verdict<T>) -> impl FnOnce(Out
 
 /// [`ending`] for synchronous code.
 pub(super) fn run<T>(what: &impl Ends, verdict: Verdict<T>, f: impl FnOnce() -> T) -> T {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => {
-            what.end(verdict(&value));
-            value
-        }
-        Err(panic) => {
-            what.end(Exit::Panicked(message(panic.as_ref())));
-            resume_unwind(panic)
-        }
-    }
+    let value = catching(f, |message| what.end(Exit::Panicked(message)));
+    what.end(verdict(&value));
+    value
+}
+
+/// Runs `f`. If it panics, tells `panicked` what the panic said, and lets it go on.
+pub(super) fn catching<T>(f: impl FnOnce() -> T, panicked: impl FnOnce(Option<String>)) -> T {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        panicked(message(panic.as_ref()));
+        resume_unwind(panic)
+    })
 }
 
 /// What a panic said.

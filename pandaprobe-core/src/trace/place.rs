@@ -67,7 +67,7 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
-        let record = TraceRecord::start(client.intake()?, root, here.ids.clone(), data)?;
+        let record = TraceRecord::start(client.intake()?, root, here.ids.clone(), here.scoped.clone(), data)?;
         here.begun(&record);
         Some(record)
     }
@@ -111,7 +111,10 @@ impl Opening {
         let trace = &position.trace;
         if !self.tags.is_empty() {
             let tags = std::mem::take(&mut self.tags);
-            trace.update(0, |data| data.tags = union(std::mem::take(&mut data.tags), tags));
+            trace.update(0, |state| {
+                state.data.tags = union(std::mem::take(&mut state.data.tags), tags);
+                0
+            });
         }
         let mut data = SpanData::new(std::mem::take(&mut self.name), trace.now());
         data.parent_span_id = position.span.as_ref().map(|span| span.id);

@@ -1,20 +1,26 @@
 //! Spans.
 
-use std::{future::Future, sync::Arc, time::SystemTime};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
-    Alone, Opening,
+    Alone, Opening, SpanStream,
     ending::{Ends, Verdict, done, ending, run, watched},
-    trace::failed,
+    handle::failed,
 };
 use crate::{
     client,
-    context::{Frame, Home, Position, Scoped, current},
-    error_text::ErrorText,
+    config::{DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE},
+    context::{Home, Plan, Position, Scoped, current},
+    error_text::{ErrorText, text_of},
     model::{Cost, Object, SpanData, SpanId, SpanKind, TokenUsage, TraceId},
-    pipeline::{Exit, Piece, SpanRecord, object_bytes, shallow, value_bytes},
+    pipeline::{Exit, Piece, SpanRecord, object_bytes, shallow, shallow_object, value_bytes},
 };
 
 /// Begins a span: one step of the trace that is current. Without a trace it does nothing.
@@ -91,7 +97,7 @@ impl SpanBuilder {
 
     /// Temperature and the like.
     pub fn model_parameters(mut self, parameters: Object) -> Self {
-        self.fields().model_parameters = Some(parameters);
+        self.fields().model_parameters = Some(shallow_object(parameters));
         self
     }
 
@@ -139,13 +145,20 @@ impl SpanBuilder {
         future: F,
         verdict: Verdict<F::Output>,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let mut home = Home::new(None);
+        let mut home = Home::new(Plan::Same);
         async move {
             let span = home.inside(|| self.start());
             let mut home = home.inside(|| span.home());
             let future = home.inside(|| future.into_future());
             watched(Scoped::new(home, future), ending(span, verdict)).await
         }
+    }
+
+    /// Begins the span when the stream is first polled, reads the stream inside of it, and ends it when the
+    /// stream ends. A reader that leaves early is no error: `metadata["pandaprobe.end"]` then says
+    /// `stopped_by_reader`.
+    pub fn scope_stream<S: Stream>(self, stream: S) -> SpanStream<S> {
+        SpanStream::new(self, stream)
     }
 
     /// [`scope`](Self::scope) for synchronous code.
@@ -217,45 +230,57 @@ impl Span {
     /// Changes the name.
     pub fn set_name(&self, name: impl Into<String>) {
         let name = name.into();
-        self.update(name.len(), |data| data.name = name);
+        self.update(name.len(), |data| std::mem::replace(&mut data.name, name).len());
     }
 
     /// Changes the kind.
     pub fn set_kind(&self, kind: SpanKind) {
-        self.update(0, |data| data.kind = kind);
+        self.update(0, |data| {
+            data.kind = kind;
+            0
+        });
     }
 
     /// Sets what went in.
     pub fn set_input(&self, input: impl Into<Value>) {
         let input = shallow(input.into());
-        self.update(value_bytes(&input), |data| data.input = Some(input));
+        self.update(value_bytes(&input), |data| freed(data.input.replace(input)));
     }
 
     /// Sets what came out.
     pub fn set_output(&self, output: impl Into<Value>) {
         let output = shallow(output.into());
-        self.update(value_bytes(&output), |data| data.output = Some(output));
+        self.update(value_bytes(&output), |data| freed(data.output.replace(output)));
     }
 
     /// Sets the model that answered.
     pub fn set_model(&self, model: impl Into<String>) {
         let model = model.into();
-        self.update(model.len(), |data| data.model = Some(model));
+        self.update(model.len(), |data| data.model.replace(model).map_or(0, |old| old.len()));
     }
 
     /// Sets temperature and the like.
     pub fn set_model_parameters(&self, parameters: Object) {
-        self.update(object_bytes(&parameters), |data| data.model_parameters = Some(parameters));
+        let parameters = shallow_object(parameters);
+        self.update(object_bytes(&parameters), |data| {
+            data.model_parameters.replace(parameters).map_or(0, |old| object_bytes(&old))
+        });
     }
 
     /// Sets the tokens it took. Only for LLM and EMBEDDING spans: the backend sums up every span.
     pub fn set_token_usage(&self, usage: TokenUsage) {
-        self.update(0, |data| data.token_usage = Some(usage));
+        self.update(0, |data| {
+            data.token_usage = Some(usage);
+            0
+        });
     }
 
     /// Sets what it cost, in US dollars.
     pub fn set_cost(&self, cost: Cost) {
-        self.update(0, |data| data.cost = Some(cost));
+        self.update(0, |data| {
+            data.cost = Some(cost);
+            0
+        });
     }
 
     /// Says that the first token arrived just now. Only the first call counts.
@@ -264,27 +289,34 @@ impl Span {
             let now = record.trace.now();
             record.update(0, |data| {
                 data.completion_start_time.get_or_insert(now);
+                0
             });
         }
     }
 
     /// Sets when the first token arrived.
     pub fn set_completion_start_time(&self, time: SystemTime) {
-        self.update(0, |data| data.completion_start_time = Some(time.into()));
+        self.update(0, |data| {
+            data.completion_start_time = Some(time.into());
+            0
+        });
     }
 
     /// Adds metadata.
     pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<Value>) {
         if self.record.is_some() {
             let entry = Object::from_iter([(key.into(), shallow(value.into()))]);
-            self.update(object_bytes(&entry), |data| data.metadata.extend(entry));
+            self.update(object_bytes(&entry), |data| {
+                data.metadata.extend(entry);
+                0
+            });
         }
     }
 
     /// Makes the span an error without ending it.
     pub fn set_error<How>(&self, error: impl ErrorText<How>) {
-        let error = error.error_text();
-        self.update(error.len(), |data| data.error = Some(error));
+        let error = text_of(&error);
+        self.update(error.len(), |data| data.error.replace(error).map_or(0, |old| old.len()));
     }
 
     /// A span below this one, wherever the program is.
@@ -294,9 +326,14 @@ impl Span {
 
     /// A future that is inside of this span whenever it is polled or dropped. It does not end the span.
     pub fn scope<F: IntoFuture>(&self, future: F) -> Scoped<F::IntoFuture> {
-        let mut home = self.home();
-        let future = home.inside(|| future.into_future());
-        Scoped::new(home, future)
+        // What is outside is not settled before the future is polled.
+        let future = self.run(|| future.into_future());
+        Scoped::new(self.home(), future)
+    }
+
+    /// A stream that is inside of this span whenever it is polled or dropped. It does not end the span.
+    pub fn scope_stream<S: Stream>(&self, stream: S) -> Scoped<S> {
+        Scoped::new(self.home(), stream)
     }
 
     /// Runs a closure inside of this span. It does not end the span.
@@ -311,7 +348,7 @@ impl Span {
 
     /// Ends the span as an error.
     pub fn fail<How>(self, error: impl ErrorText<How>) {
-        Ends::end(&self, Exit::Failed(error.error_text()));
+        Ends::end(&self, Exit::Failed(text_of(&error)));
     }
 
     /// Ends the span because the work it stands for was given up.
@@ -331,6 +368,10 @@ impl Span {
         Ends::end(&self, Exit::Unread);
     }
 
+    pub(super) fn end_as(self, exit: Exit) {
+        Ends::end(&self, exit);
+    }
+
     /// Hands a piece of an exchange to the span's decoder, which runs on the client's assembler thread. Without
     /// a decoder it does nothing.
     pub fn feed(&self, piece: Piece) {
@@ -339,10 +380,21 @@ impl Span {
         }
     }
 
-    fn update(&self, bytes: usize, f: impl FnOnce(&mut SpanData)) {
+    fn update(&self, bytes: usize, f: impl FnOnce(&mut SpanData) -> usize) {
         if let Some(record) = &self.record {
             record.update(bytes, f);
         }
+    }
+
+    /// The same span, without keeping it open.
+    pub(crate) fn weakened(&self) -> Self {
+        Self { record: self.record.clone(), _live: None }
+    }
+
+    /// How long its client lets spans linger, and how old traces may become.
+    pub(crate) fn patience(&self) -> (Duration, Duration) {
+        let intake = self.record.as_ref().map(|record| &record.trace.intake);
+        intake.map_or((DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE), |intake| (intake.linger, intake.max_trace_age))
     }
 
     /// Turns a span that was made up into the run that it stands for.
@@ -351,6 +403,7 @@ impl Span {
             data.name = name;
             data.parent_span_id = parent.or(data.parent_span_id);
             fill(data);
+            0
         });
     }
 
@@ -359,26 +412,14 @@ impl Span {
         Some(Position { trace: Arc::clone(&record.trace), span: Some(Arc::clone(record)) })
     }
 
-    fn home(&self) -> Home {
-        match self.position() {
-            Some(position) => Home::at(Arc::new(self.frame(position))),
-            None => Home::new(None),
-        }
+    pub(super) fn home(&self) -> Home {
+        Home::new(self.position().map_or(Plan::Same, Plan::Position))
     }
+}
 
-    /// The layer of this span. If its trace is not the one that is current, it is a border of that trace.
-    fn frame(&self, position: Position) -> Frame {
-        let outer = current();
-        let same = outer
-            .as_ref()
-            .and_then(|frame| frame.position())
-            .is_some_and(|outer| Arc::ptr_eq(&outer.trace, &position.trace));
-        if same {
-            return Frame::at(outer, position);
-        }
-        let border = Frame::at(outer, Position { span: None, ..position.clone() });
-        Frame::at(Some(Arc::new(border)), position)
-    }
+/// The bytes of a value that was replaced.
+fn freed(old: Option<Value>) -> usize {
+    old.as_ref().map_or(0, value_bytes)
 }
 
 impl Ends for Span {

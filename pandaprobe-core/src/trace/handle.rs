@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
@@ -11,8 +12,8 @@ use super::{
 };
 use crate::{
     client::{self, Client},
-    context::{Frame, Home, Position, Scoped, current},
-    error_text::ErrorText,
+    context::{Home, Plan, Position, Scoped, current},
+    error_text::{ErrorText, text_of},
     identity::Slot,
     model::{TraceId, TraceStatus},
     pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
@@ -145,7 +146,7 @@ impl TraceBuilder {
         F: FnOnce(Trace) -> Fut,
         Fut: Future,
     {
-        let mut home = Home::new(None);
+        let mut home = Home::new(Plan::Same);
         async move {
             let trace = home.inside(|| self.start());
             let home = home.inside(|| trace.home());
@@ -180,7 +181,7 @@ impl std::fmt::Debug for TraceBuilder {
 
 /// `Err` means failure.
 pub(super) fn failed<T, E: ErrorText<How>, How>(result: &Result<T, E>) -> Exit {
-    result.as_ref().err().map_or(Exit::Done, |error| Exit::Failed(error.error_text()))
+    result.as_ref().err().map_or(Exit::Done, |error| Exit::Failed(text_of(error)))
 }
 
 /// A live trace. Clones are the same trace, usable from any task or thread. Without a client that records,
@@ -223,7 +224,9 @@ impl Trace {
 
     fn set_io(&self, value: Value, pick: fn(&mut crate::model::TraceData) -> &mut Option<Value>) {
         if let Some(record) = self.record() {
-            record.update(value_bytes(&value), |data| *pick(data) = Some(value));
+            record.update(value_bytes(&value), |state| {
+                pick(&mut state.data).replace(value).as_ref().map_or(0, value_bytes)
+            });
         }
     }
 
@@ -231,7 +234,10 @@ impl Trace {
     pub fn set_metadata(&self, key: impl Into<String>, value: impl Into<Value>) {
         if let Some(record) = self.record() {
             let entry = crate::model::Object::from_iter([(key.into(), shallow(value.into()))]);
-            record.update(object_bytes(&entry), |data| data.metadata.extend(entry));
+            record.update(object_bytes(&entry), |state| {
+                state.data.metadata.extend(entry);
+                0
+            });
         }
     }
 
@@ -239,10 +245,11 @@ impl Trace {
     pub fn add_tag(&self, tag: impl Into<String>) {
         let tag = tag.into();
         if let Some(record) = self.record() {
-            record.update(tag.len(), |data| {
-                if !data.tags.contains(&tag) {
-                    data.tags.push(tag);
+            record.update(tag.len(), |state| {
+                if !state.data.tags.contains(&tag) {
+                    state.data.tags.push(tag);
                 }
+                0
             });
         }
     }
@@ -250,9 +257,9 @@ impl Trace {
     /// Sets the status that the trace is sent with, unless it ends as an error.
     pub fn set_status(&self, status: TraceStatus) {
         if let Some(record) = self.record() {
-            record.with(|state| {
+            record.update(0, |state| {
                 state.status = Some(status);
-                state.changed = true;
+                0
             });
         }
     }
@@ -264,9 +271,14 @@ impl Trace {
 
     /// A future that is inside of this trace whenever it is polled or dropped. It does not end the trace.
     pub fn scope<F: IntoFuture>(&self, future: F) -> Scoped<F::IntoFuture> {
-        let mut home = self.home();
-        let future = home.inside(|| future.into_future());
-        Scoped::new(home, future)
+        // What is outside is not settled before the future is polled.
+        let future = self.run(|| future.into_future());
+        Scoped::new(self.home(), future)
+    }
+
+    /// A stream that is inside of this trace whenever it is polled or dropped. It does not end the trace.
+    pub fn scope_stream<S: Stream>(&self, stream: S) -> Scoped<S> {
+        Scoped::new(self.home(), stream)
     }
 
     /// Runs a closure inside of this trace. It does not end the trace.
@@ -281,7 +293,7 @@ impl Trace {
 
     /// Ends the trace as an error.
     pub fn fail<How>(self, error: impl ErrorText<How>) {
-        Ends::end(&self, Exit::Failed(error.error_text()));
+        Ends::end(&self, Exit::Failed(text_of(&error)));
     }
 
     fn record(&self) -> Option<&Arc<TraceRecord>> {
@@ -294,10 +306,7 @@ impl Trace {
 
     /// Inside of this trace, which is inside of what is current.
     fn home(&self) -> Home {
-        match self.position() {
-            Some(position) => Home::at(Arc::new(Frame::at(current(), position))),
-            None => Home::new(None),
-        }
+        Home::new(self.position().map_or(Plan::Same, Plan::Position))
     }
 }
 
