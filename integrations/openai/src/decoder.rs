@@ -23,7 +23,8 @@ impl Decode for ChatDecoder {
         match piece {
             Piece::Response { status, content_type } => exchange.start(status, content_type.as_deref()),
             Piece::Body(bytes) => {
-                if exchange.push(&bytes).token {
+                let progress = exchange.push(&bytes);
+                if progress.token {
                     self.first_token.get_or_insert(at);
                 }
             }
