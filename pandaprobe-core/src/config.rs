@@ -129,13 +129,15 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// As [`from_env`](Self::from_env), and when there is a key but no project name: whoever sets a key wants
+    /// traces delivered.
     pub fn from_env_or(fallback: impl Exporter) -> Result<Self, ConfigError> {
         let config = Self::from_env()?;
-        Ok(match config.api_key {
-            Some(_) => config,
-            None => config.exporter(fallback),
-        })
+        match (&config.api_key, &config.project_name) {
+            (Some(_), Some(_)) => Ok(config),
+            (Some(_), None) => Err(ConfigError::MissingProjectName),
+            (None, _) => Ok(config.exporter(fallback)),
+        }
     }
 
     /// The key that traces are delivered with.

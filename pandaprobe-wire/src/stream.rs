@@ -38,7 +38,8 @@ impl Stream {
         framer.end(|event| {
             read(&event, &mut **decoder, done, notes);
         });
-        if !self.is_terminal() {
+        // An error says better why.
+        if !self.is_terminal() && self.decoder.answer().error.is_none() {
             self.notes.add("the stream ended before the answer was complete");
         }
     }

@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The README's examples need these features.
+#![cfg_attr(all(feature = "openai", feature = "testing"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "openai", feature = "testing")),
+    doc = "Tracing for LLM agents: sessions, users, LLM calls and tool steps, delivered to PandaProbe."
+)]
 
 pub use pandaprobe_core::*;
 

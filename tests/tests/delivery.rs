@@ -1,5 +1,7 @@
 //! From a client to a backend: what is posted, how it is repeated, and what becomes of what cannot be delivered.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! How a span ends: one test for each row of the table, by hand and through a wrapped client.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};

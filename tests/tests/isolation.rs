@@ -1,5 +1,7 @@
 //! One user's activity never lands under another's name.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{collections::HashMap, time::Duration};
 
 use async_openai::{Client, config::OpenAIConfig};

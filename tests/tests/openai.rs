@@ -1,5 +1,7 @@
 //! What a wrapped `async-openai` client records, and that its caller sees what it would see without.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{
     panic::AssertUnwindSafe,
     sync::{

@@ -386,7 +386,7 @@ async fn provider_may_not_answer_at_all() {
 
 #[test]
 fn contract_refuses_what_it_does_not_name() {
-    if !require("contract", contract::available()) {
+    if !require("shared", contract::available()) {
         return;
     }
     assert_eq!(contract::trace_create(&trace()), Ok(()));
@@ -401,7 +401,7 @@ fn contract_refuses_what_it_does_not_name() {
 
 #[test]
 fn contract_knows_the_other_bodies() {
-    if !require("contract", contract::available()) {
+    if !require("shared", contract::available()) {
         return;
     }
     assert_eq!(contract::spans_create(&json!([span("x")])), Ok(()));
@@ -415,7 +415,7 @@ fn contract_knows_the_other_bodies() {
 
 #[tokio::test]
 async fn golden_scenarios_load_and_play() {
-    if !require("golden", golden::available()) {
+    if !require("shared", golden::available()) {
         return;
     }
     let scenario = golden::load(7).unwrap();

@@ -1,5 +1,7 @@
 //! The end of a trace: one test for each sentence of its rules.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::time::Duration;
 
 use pandaprobe::{Client, Config, Envelope, MemoryExporter, Payload, ReportKind, SpanStatus, TraceStatus};

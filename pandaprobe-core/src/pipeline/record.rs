@@ -163,14 +163,17 @@ impl TraceRecord {
             intake.did_not_fit("a trace");
             return None;
         };
+        // Both clocks are read together, or one would lag behind the other.
+        let (wall, monotonic) = (Timestamp::now(), Instant::now());
+        let data = TraceData { started_at: wall, ..data };
         let state = TraceState { data, ids, exit: None, changed: false, status: None, charge };
         let record = Arc::new(Self {
             id: state.data.trace_id,
             root,
             intake: intake.clone(),
             begun_under,
-            wall: state.data.started_at,
-            monotonic: Instant::now(),
+            wall,
+            monotonic,
             sent: AtomicBool::new(false),
             state: Mutex::new(state),
         });

@@ -296,6 +296,11 @@ impl Trace {
         Ends::end(&self, Exit::Failed(text_of(&error)));
     }
 
+    /// Ends the trace because the work it stands for was given up.
+    pub fn cancel(self) {
+        Ends::end(&self, Exit::Cancelled);
+    }
+
     fn record(&self) -> Option<&Arc<TraceRecord>> {
         self.live.as_ref().map(|live| &live.record)
     }

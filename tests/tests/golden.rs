@@ -1,0 +1,437 @@
+//! The scenarios recorded with the reference SDK, run with this one: what was posted must be the same, but for what
+//! `golden/deliberate.rs` lists.
+//!
+//! Out of scope, because this SDK does not have it yet: the Responses API (the fifth trace of 11) and decorators (the
+//! fourth trace of 03 is written by hand as the decorator would record it).
+//!
+//! Scenario 02 sets the process default and is in a test binary of its own.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
+
+#[path = "golden/compare.rs"]
+mod compare;
+#[path = "golden/deliberate.rs"]
+mod deliberate;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_openai::{
+    Client,
+    config::OpenAIConfig,
+    error::OpenAIError,
+    middleware::{ReqwestService, retry::OpenAIRetryLayer},
+    types::chat::{CreateChatCompletionResponse, CreateChatCompletionStreamResponse},
+};
+use compare::{compare, config, recorded};
+use futures_util::StreamExt;
+use pandaprobe::{
+    Cost, Messages, OpenAiHandler, Scope, SpanKind, TokenUsage, TraceStatus, session, set_session, set_user,
+    span,
+};
+use pandaprobe_tests::{
+    Recorded,
+    backend::Backend,
+    golden::Golden,
+    provider::{Exchange, Provider},
+};
+use serde_json::{Value, json};
+use tower::ServiceBuilder;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A client that delivers to a backend.
+struct World {
+    backend: Backend,
+    client: pandaprobe::Client,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|config| config)
+    }
+
+    fn with(change: impl FnOnce(pandaprobe::Config) -> pandaprobe::Config) -> Self {
+        let backend = Backend::start();
+        let client = pandaprobe::Client::new(change(config(&backend))).unwrap();
+        Self { backend, client }
+    }
+
+    /// Everything that was posted, once all is.
+    fn posted(self) -> Vec<Recorded> {
+        self.client.flush(SOON).unwrap();
+        let open = self.client.stats().open;
+        assert_eq!(open, 0, "traces are open at the end");
+        self.client.shutdown(SOON).unwrap();
+        let rejected = self.backend.rejected();
+        assert!(rejected.is_empty(), "{rejected:?}");
+        self.backend.requests()
+    }
+
+    /// Compares everything that was posted with the whole recording.
+    fn compare(self, golden: &Golden, file: &str) {
+        compare(file, golden.pandaprobe_requests.iter().enumerate(), &self.posted());
+    }
+}
+
+/// What is current for `f`: this client, and nothing else.
+fn inside<T>(world: &World, f: impl FnOnce() -> T) -> T {
+    Scope::new().client(world.client.clone()).run(f)
+}
+
+fn asked(text: &str) -> Messages {
+    Messages::new().user(text)
+}
+
+fn answered(text: &str) -> Messages {
+    Messages::new().assistant(text)
+}
+
+#[test]
+fn every_entry_is_of_a_file_that_is_compared() {
+    compare::table_is_well_formed(&["01", "02", "03", "04", "05", "06", "07", "08", "11", "25"]);
+}
+
+#[test]
+fn golden_01_scoped_session_and_user() {
+    let Some(golden) = recorded(1) else { return };
+    let world = World::new();
+    session("sess-scope").user("user-scope").run(|| {
+        let trace = world.client.trace("scoped").input(asked("hello")).tags(["a", "b"]).metadata("k", 1);
+        trace.run(|trace| {
+            trace.set_output(answered("hi"));
+            trace.set_metadata("nested", json!({"x": [1, 2.5, null, true]}));
+        });
+    });
+    world.client.trace("after-scope").run(|_| ());
+    world.compare(&golden, "01");
+}
+
+/// The reference sets its ambient ids for the whole thread. Here an outer scope stands for that, so that other tests
+/// of this process are not affected; 02 is about the process default.
+#[test]
+fn golden_03_explicit_precedence_and_nested_trace() {
+    let Some(golden) = recorded(3) else { return };
+    let world = World::with(|config| config.environment("prod").release("v1"));
+    inside(&world, || {
+        set_session("sess-set");
+        set_user("user-set");
+        session("sess-scope").user("user-scope").run(|| {
+            let explicit = pandaprobe::trace("explicit").session_id("sess-explicit").user_id("user-explicit");
+            explicit.run(|_| {
+                pandaprobe::trace("nested-trace").run(|_| span("in-nested").run(|_| ()));
+                span("after-nested").run(|_| ());
+            });
+            pandaprobe::trace("explicit-empty-string").session_id("").user_id("").run(|_| ());
+            // A decorated function of one argument, `messages`, that returns messages.
+            let f = pandaprobe::trace("f").session_id("sess-deco").user_id("user-deco");
+            let f = f.tag("t").metadata("m", 1).input(asked("q"));
+            f.run(|trace| trace.set_output(answered("x")));
+        });
+    });
+    world.compare(&golden, "03");
+}
+
+/// Python's values that JSON does not have are, here, the values that the reference made of them: an application has
+/// to make a `serde_json::Value` itself. The same for a time without a zone: `SystemTime` has none.
+#[test]
+fn golden_04_nested_spans() {
+    let Some(golden) = recorded(4) else { return };
+    let world = World::new();
+    world.client.trace("nested").input(asked("q")).run(|trace| {
+        span("agent").kind(SpanKind::Agent).input(json!({"q": "free form"})).metadata("step", 1).run(|_| {
+            span("llm").kind(SpanKind::Llm).model("gpt-x").run(|llm| {
+                llm.set_input(Messages::new().system("sys").user("q"));
+                llm.set_output(answered("x"));
+                llm.set_model("gpt-x-2025");
+                llm.set_model_parameters(json!({"temperature": 0.5}).as_object().cloned().unwrap());
+                llm.set_token_usage(TokenUsage::new(3, 4).reasoning(1));
+                llm.set_cost(Cost::new(0.01).part("prompt", 0.004));
+                llm.set_completion_start_time(UNIX_EPOCH + Duration::from_micros(1_735_787_045_678_901));
+                llm.set_metadata("reasoning_summary", "because");
+            });
+            span("tool").kind(SpanKind::Tool).run(|tool| {
+                tool.set_input("{\"city\":\"x\"}");
+                tool.set_output(json!(["r", ["tuple", 1], {"1": 2}, "{3}", "<class 'object'>"]));
+            });
+            span("retr").kind(SpanKind::Retriever).run(|_| ());
+        });
+        for (name, kind) in
+            [("emb", SpanKind::Embedding), ("chain", SpanKind::Chain), ("other", SpanKind::Other)]
+        {
+            span(name).kind(kind).run(|_| ());
+        }
+        span("llm-bad-io").kind(SpanKind::Llm).run(|llm| {
+            llm.set_input("not messages");
+            llm.set_output(json!({"foo": 1}));
+        });
+        trace.set_metadata("more", true);
+        trace.set_output(answered("done"));
+    });
+    world.client.trace("naive-time").run(|_| {
+        let time = UNIX_EPOCH + Duration::from_secs(1_735_787_045);
+        span("s").run(|span| span.set_completion_start_time(time));
+    });
+    let (reference, backend) = (golden.clone(), world.backend.clone());
+    world.compare(&golden, "04");
+    // These two times are no clock readings, but what the application set.
+    let ours = backend.requests();
+    for (trace, name) in [(0, "llm"), (1, "s")] {
+        let set = |body: &Value| {
+            let spans = body["spans"].as_array().unwrap();
+            let span = spans.iter().find(|span| span["name"] == name).unwrap();
+            instant(span["completion_start_time"].as_str().unwrap())
+        };
+        let golden = set(&reference.pandaprobe_requests[trace]["body"]);
+        assert_eq!(set(ours[trace].json.as_ref().unwrap()), golden, "{name}");
+    }
+}
+
+/// The two forms in which the API takes a point in time, as one.
+fn instant(text: &str) -> String {
+    let local = text.trim_end_matches('Z').trim_end_matches("+00:00");
+    local.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Exceptions are `Err`s here, and cancelling a task is dropping its future.
+#[tokio::test]
+async fn golden_05_exception_in_span() {
+    let Some(golden) = recorded(5) else { return };
+    let world = World::new();
+    let boom = world.client.trace("boom").input(asked("q")).try_run(|_| {
+        span("outer").kind(SpanKind::Agent).try_run(|_| {
+            let inner = span("inner").kind(SpanKind::Tool).input(json!({"a": 1}));
+            inner.try_run(|_| Err::<(), _>("kaputt"))
+        })
+    });
+    assert_eq!(boom, Err("kaputt"));
+    world.client.trace("handled").run(|trace| {
+        assert_eq!(span("fails").try_run(|_| Err::<(), _>("")), Err(""));
+        span("soft").run(|span| span.set_error("soft error"));
+        trace.set_status(TraceStatus::Running);
+    });
+    let raised = world.client.trace("status-then-raise").try_run(|trace| {
+        trace.set_status(TraceStatus::Completed);
+        Err::<(), _>("raised")
+    });
+    assert_eq!(raised, Err("raised"));
+    let cancelled =
+        world.client.trace("cancelled").scope(|_| span("sleep").scope(std::future::pending::<()>()));
+    assert!(tokio::time::timeout(Duration::from_millis(50), cancelled).await.is_err());
+    world.compare(&golden, "05");
+}
+
+/// A world with a provider that answers as recorded.
+struct Talk {
+    world: World,
+    golden: Golden,
+    provider: Provider,
+    /// The place of the next call's request in the recording.
+    next: usize,
+    /// How many traces are there when all calls so far have ended.
+    ended: usize,
+}
+
+impl Talk {
+    /// `script` may change the answers.
+    fn new(golden: Golden, mut script: impl FnMut(usize, Exchange) -> Exchange) -> Self {
+        let answers = golden.provider_exchanges.iter().enumerate().map(|(place, exchange)| {
+            script(place, Exchange::golden(&exchange["response"]).expect("an answer of a known form"))
+        });
+        let answers: Vec<Exchange> = answers.collect();
+        // By the request's place in the recording, not in time: a scenario may leave some out.
+        let (next, place) = (golden.provider_exchanges.clone(), std::sync::Mutex::new(0));
+        let provider = Provider::start_with(move |request, _| {
+            let mut place = place.lock().unwrap();
+            while next.get(*place).is_some_and(|exchange| exchange["request"]["path"] != *request.path) {
+                *place += 1;
+            }
+            *place += 1;
+            answers[*place - 1].clone()
+        });
+        Self { world: World::new(), golden, provider, next: 0, ended: 0 }
+    }
+
+    fn handler(&self) -> OpenAiHandler {
+        OpenAiHandler::new().client(self.world.client.clone())
+    }
+
+    /// A traced client that retries `retries` times.
+    fn client(&self, retries: usize) -> Client<OpenAIConfig> {
+        let api = format!("{}/v1", self.provider.url());
+        let config = OpenAIConfig::new().with_api_base(api).with_api_key("sk-x");
+        let service = ServiceBuilder::new()
+            .layer(self.handler().layer())
+            .layer(OpenAIRetryLayer::new(retries))
+            .service(ReqwestService::new(reqwest::Client::new()));
+        Client::with_config(config).with_http_service(service)
+    }
+
+    /// The request of the next recorded call, as it is: the types of `async-openai` leave out a `null` content.
+    fn request(&mut self) -> Value {
+        self.next += 1;
+        self.golden.provider_exchanges[self.next - 1]["request"]["body"].clone()
+    }
+
+    /// The next recorded call, whole.
+    async fn ask(&mut self, retries: usize) -> Result<String, OpenAIError> {
+        let request = self.request();
+        let answer: CreateChatCompletionResponse = self.client(retries).chat().create_byot(request).await?;
+        let message = answer.choices.into_iter().next().expect("a choice").message;
+        Ok(message.content.unwrap_or_default())
+    }
+
+    /// The next recorded call, as a stream of which at most `chunks` chunks are read.
+    async fn read(&mut self, chunks: usize) -> Result<String, OpenAIError> {
+        let request = self.request();
+        let stream = self.client(0).chat().create_stream_byot(request).await?;
+        let chunks: Vec<_> = stream.take(chunks).collect().await;
+        let chunks: Result<Vec<CreateChatCompletionStreamResponse>, _> = chunks.into_iter().collect();
+        let deltas = chunks?.into_iter().flat_map(|chunk| chunk.choices).map(|choice| choice.delta);
+        Ok(deltas.filter_map(|delta| delta.content).collect())
+    }
+
+    /// Waits for the trace of a call, so that traces come in the order of calls: a stream ends when `async-openai`
+    /// lets go of it, in a task of its own.
+    async fn traced(&mut self) {
+        self.ended += 1;
+        self.world.backend.wait_for_async(self.ended, SOON).await;
+    }
+
+    /// What was posted, after a check that the provider was asked exactly what is recorded but for `left_out`.
+    fn posted(self, left_out: &[usize]) -> (Golden, Vec<Recorded>) {
+        let exchanges = self.golden.provider_exchanges.iter().enumerate();
+        let wanted = exchanges.filter(|(place, _)| !left_out.contains(place)).map(|(_, exchange)| exchange);
+        let wanted: Vec<_> = wanted.map(|exchange| &exchange["request"]["body"]).cloned().collect();
+        let asked: Vec<_> = self.provider.requests().into_iter().filter_map(|request| request.json).collect();
+        assert_eq!(asked, wanted, "the provider was asked something else");
+        (self.golden, self.world.posted())
+    }
+
+    fn compare(self, file: &str) {
+        let (golden, posted) = self.posted(&[]);
+        compare(file, golden.pandaprobe_requests.iter().enumerate(), &posted);
+    }
+}
+
+const ALL: usize = usize::MAX;
+
+#[tokio::test]
+async fn golden_06_openai_chat_blocking() {
+    let Some(golden) = recorded(6) else { return };
+    let mut talk = Talk::new(golden, |_, answer| answer);
+    assert_eq!(talk.ask(0).await.unwrap(), "Hello!");
+    talk.traced().await;
+    let parent = talk.world.client.trace("parent").session_id("s1").user_id("u1").input(asked("hi"));
+    let inside = parent.scope(|_| span("agent").kind(SpanKind::Agent).scope(talk.ask(0)));
+    assert_eq!(inside.await.unwrap(), "second");
+    talk.compare("06");
+}
+
+/// In the third call the provider holds back what follows the chunk after which the reader leaves: `async-openai`
+/// reads ahead, and may else have seen the end.
+#[tokio::test]
+async fn golden_07_openai_chat_streaming_usage() {
+    let Some(golden) = recorded(7) else { return };
+    let mut talk = Talk::new(golden, |place, answer| if place == 2 { answer.hang_after(3) } else { answer });
+    assert_eq!(session("s1").scope(talk.read(ALL)).await.unwrap(), "Hello");
+    talk.traced().await;
+    assert_eq!(talk.read(ALL).await.unwrap(), "Hello");
+    talk.traced().await;
+    assert_eq!(talk.read(3).await.unwrap(), "Hello");
+    talk.traced().await;
+    talk.compare("07");
+}
+
+#[tokio::test]
+async fn golden_08_openai_chat_streaming_tool_calls() {
+    let Some(golden) = recorded(8) else { return };
+    let mut talk = Talk::new(golden, |_, answer| answer);
+    assert_eq!(talk.read(ALL).await.unwrap(), "");
+    talk.traced().await;
+    assert_eq!(talk.ask(0).await.unwrap(), "");
+    talk.traced().await;
+    assert_eq!(talk.read(ALL).await.unwrap(), "Let me look.");
+    talk.traced().await;
+    talk.compare("08");
+}
+
+/// Out of scope: the sixth exchange and the fifth trace, a call of the Responses API.
+///
+/// In the last call the reader fails while it reads, in a `with` block that sees the exception. Here the nearest is to
+/// return early and drop the stream, which sees no error. The provider holds back the rest as in 07.
+#[tokio::test]
+async fn golden_11_openai_errors() {
+    const RESPONSES_EXCHANGE: usize = 5;
+    const RESPONSES_TRACE: usize = 4;
+    let Some(golden) = recorded(11) else { return };
+    let mut talk = Talk::new(golden, |place, answer| if place == 8 { answer.hang_after(1) } else { answer });
+    for _status in [429, 500] {
+        assert!(matches!(talk.ask(0).await, Err(OpenAIError::ApiError(_))));
+        talk.traced().await;
+    }
+    assert_eq!(talk.ask(1).await.unwrap(), "after retry");
+    talk.next += 1;
+    talk.traced().await;
+    assert!(matches!(talk.read(ALL).await, Err(OpenAIError::ApiError(_))), "refused before it streams");
+    talk.traced().await;
+    talk.next += 1;
+    assert!(talk.read(ALL).await.is_err(), "the connection is cut");
+    talk.traced().await;
+    assert!(talk.read(ALL).await.is_err(), "the stream says so");
+    talk.traced().await;
+    assert_eq!(talk.read(1).await.unwrap(), "");
+    talk.traced().await;
+    let (golden, posted) = talk.posted(&[RESPONSES_EXCHANGE]);
+    let requests = golden.pandaprobe_requests.iter().enumerate();
+    compare("11", requests.filter(|(place, _)| *place != RESPONSES_TRACE), &posted);
+}
+
+/// The reference lost all three calls: its recording has no request. Section 4 of the architecture, "How a span ends",
+/// asks for a stream that its reader drops to be `OK`, with what was read and `metadata["pandaprobe.end"]`, and
+/// nothing of it concerns the calls that follow. So what is compared with is not recorded, but written here.
+#[tokio::test]
+async fn golden_25_openai_abandoned_stream() {
+    let Some(golden) = recorded(25) else { return };
+    assert!(golden.pandaprobe_requests.is_empty());
+    let model = golden.provider_exchanges[1]["response"]["body"]["model"].clone();
+    let mut talk = Talk::new(golden, |place, answer| if place == 0 { answer.hang_after(1) } else { answer });
+    assert_eq!(talk.read(1).await.unwrap(), "");
+    talk.traced().await;
+    assert_eq!(talk.ask(0).await.unwrap(), "second call");
+    talk.traced().await;
+    assert_eq!(talk.ask(0).await.unwrap(), "third call");
+    talk.traced().await;
+
+    let stopped = json!({"pandaprobe.end": "stopped_by_reader"});
+    let finished = json!({"finish_reason": "stop"});
+    let usage = json!({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150, "reasoning_tokens": 20,
+                       "cache_read_tokens": 64, "accepted_prediction_tokens": 3});
+    let expected = [
+        ("hi", "", stopped, None),
+        ("unrelated 2", "second call", finished.clone(), Some(&usage)),
+        ("unrelated 3", "third call", finished, Some(&usage)),
+    ];
+    let (golden, posted) = talk.posted(&[]);
+    let expected = expected.into_iter().zip(&golden.provider_exchanges).map(|(expected, exchange)| {
+        let (asked_last, said, metadata, usage) = expected;
+        let output: Value = answered(said).into();
+        let mut span = json!({
+            "span_id": UUID, "name": "openai-chat", "kind": "LLM", "status": "OK", "model": model,
+            "input": {"messages": exchange["request"]["body"]["messages"]}, "output": output, "metadata": metadata,
+            "model_parameters": {}, "started_at": TIME, "ended_at": TIME});
+        if let Some(usage) = usage {
+            span["token_usage"] = usage.clone();
+        }
+        let input: Value = asked(asked_last).into();
+        json!({
+            "method": "POST", "path": "/traces", "response_status": 202,
+            "headers": {"x-api-key": "sk_pp_golden", "x-project-name": "golden-project",
+                        "content-type": "application/json", "accept": "*/*"},
+            "body": {"trace_id": UUID, "name": "openai-chat", "status": "COMPLETED", "started_at": TIME,
+                     "ended_at": TIME, "input": input, "output": output, "spans": [span]}})
+    });
+    let expected: Vec<Value> = expected.collect();
+    compare("25", expected.iter().enumerate(), &posted);
+}
+
+const UUID: &str = "fe88a3f0-978b-4e4a-b745-3f0a9515def8";
+const TIME: &str = "2026-11-22T14:13:48.734738+00:00";
