@@ -90,7 +90,9 @@ async fn ask(client: &OpenAi) -> String {
 
 /// What a caller sees of a stream.
 async fn read(client: &OpenAi) -> Vec<String> {
-    match client.chat().create_stream(request("hi")).await {
+    // With the feature `byot`, async-openai leaves it to the caller to ask for a stream.
+    let request = CreateChatCompletionRequest { stream: Some(true), ..request("hi") };
+    match client.chat().create_stream(request).await {
         Err(error) => vec![format!("{error:?}")],
         Ok(stream) => stream.map(|chunk| format!("{chunk:?}")).collect().await,
     }
@@ -532,4 +534,36 @@ async fn other_endpoints_pass_through_untraced() {
     .await;
     assert_eq!(captured.output, Ok(json!({"object": "list", "data": []})));
     assert_eq!(captured.traces.len(), 0);
+}
+
+#[tokio::test]
+async fn switched_off_misconfigured_or_without_a_backend_the_caller_sees_the_same() {
+    let nowhere =
+        pandaprobe::Config::new().api_key("k").project_name("p").endpoint("http://127.0.0.1:9").unwrap();
+    let tiny =
+        pandaprobe::Config::new().exporter(pandaprobe::MemoryExporter::default()).max_buffered_bytes(10);
+    let handlers = [
+        // Nobody called init, and the environment has no key.
+        OpenAiHandler::new(),
+        OpenAiHandler::new()
+            .client(pandaprobe::Client::new(pandaprobe::Config::new().enabled(false)).unwrap()),
+        OpenAiHandler::new().client(pandaprobe::Client::new(nowhere).unwrap()),
+        OpenAiHandler::new().client(pandaprobe::Client::new(tiny).unwrap()).user_id(""),
+    ];
+    let provider = Provider::start_with(|request, _| {
+        let streamed = request.json.as_ref().is_some_and(|body| body["stream"] == json!(true));
+        if streamed {
+            stream([chunk("a"), last_chunk(), json!("[DONE]")])
+        } else {
+            Exchange::json(200, answer("yo"))
+        }
+    });
+    let plain = bare(&provider);
+    let (blocking, streamed) = (ask(&plain).await, read(&plain).await);
+    assert!(blocking.contains("yo") && streamed.len() == 2, "{blocking}\n{streamed:?}");
+    for handler in handlers {
+        let client = handler.wrap(plain.clone());
+        assert_eq!(ask(&client).await, blocking);
+        assert_eq!(read(&client).await, streamed);
+    }
 }

@@ -13,20 +13,18 @@ use serde::Serialize;
 use super::{
     Settings,
     budget::{Budget, Charge},
-    decode::{Decode, Piece},
+    decode::Piece,
     inbox::Inbox,
     own_thread,
     queue::{Queue, Waiter},
-    record::{Event, Exit, Root, SpanRecord, TraceRecord, shallow, shallow_object},
+    record::{Event, Exit, Root, SpanRecord, TraceRecord},
+    settle::{adopt_io, adopt_root, apply_exit_to_trace, is_settled, outline, settle, snapshot, take},
 };
 use crate::{
     capture,
     export::{Envelope, Payload},
     identity::Slot,
-    model::{
-        ScoreData, SpanData, SpanStatus, Timestamp, TraceData, TraceId, TraceStatus, TraceUpdate,
-        last_assistant, last_user,
-    },
+    model::{ScoreData, SpanData, Timestamp, TraceData, TraceId, TraceStatus, TraceUpdate},
     report::{DropReason, ReportKind, Reporter},
     sync::lock,
 };
@@ -469,161 +467,4 @@ impl Assembler {
         }
         self.open.clear();
     }
-}
-
-fn is_settled(span: &Arc<SpanRecord>) -> bool {
-    span.with(|state| state.settled)
-}
-
-/// Takes the data out of spans that have ended: they go on their way whole, once.
-fn take(spans: &[Arc<SpanRecord>]) -> Vec<SpanData> {
-    let take = |span: &Arc<SpanRecord>| {
-        span.with(|state| {
-            if std::mem::replace(&mut state.sent, true) {
-                return None;
-            }
-            state.charge.set(0);
-            state.decoder_charge.set(0);
-            let hollow = SpanData { span_id: span.id, ..SpanData::new("", state.data.started_at) };
-            Some(std::mem::replace(&mut state.data, hollow))
-        })
-    };
-    spans.iter().filter_map(take).collect()
-}
-
-/// An open span as it is now.
-fn snapshot(span: &Arc<SpanRecord>, reporter: &Reporter) -> SpanData {
-    let mut data = span.with(|state| state.data.clone());
-    if let Some(decoder) = lock(&span.decoder).as_deref() {
-        describe(decoder, &mut data, reporter);
-    }
-    data.status = SpanStatus::Unset;
-    data.ended_at = None;
-    data
-}
-
-/// Decides how a span ended: the one place for it.
-fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
-    let decoder = lock(&span.decoder).take();
-    // Not under the span's lock: a decoder takes its time, and reports are heard by the application.
-    let mut data = span.with(|state| state.data.clone());
-    if let Some(decoder) = decoder.as_deref() {
-        describe(decoder, &mut data, reporter);
-    }
-    span.with(|state| {
-        if std::mem::replace(&mut state.settled, true) {
-            return;
-        }
-        if decoder.is_some() {
-            // What the application set meanwhile stays.
-            let metadata = std::mem::take(&mut state.data.metadata);
-            data.metadata.extend(metadata);
-            data.ended_at = state.data.ended_at;
-            state.data = data;
-        }
-        let exit = state.exit.clone().unwrap_or(Exit::Done);
-        apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
-    });
-}
-
-fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
-    if catch_unwind(AssertUnwindSafe(|| decoder.describe(data))).is_err() {
-        reporter.report(ReportKind::Panicked, "a decoder panicked");
-    }
-    for value in data.input.iter_mut().chain(&mut data.output) {
-        *value = shallow(value.take());
-    }
-    data.metadata = shallow_object(std::mem::take(&mut data.metadata));
-    data.model_parameters = data.model_parameters.take().map(shallow_object);
-}
-
-fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Decode>) {
-    let terminal = decoder.is_some_and(Decode::is_terminal);
-    let stream = decoder.is_some_and(Decode::is_stream);
-    match exit {
-        Exit::Done => {}
-        Exit::Failed(error) => fail(data, error),
-        Exit::Panicked(message) => fail(data, panicked(message)),
-        Exit::Unread if terminal => {}
-        Exit::Unread if stream => end(data, "stopped_by_reader"),
-        Exit::Left => end(data, "stopped_by_reader"),
-        Exit::Cancelled | Exit::Unread => {
-            fail(data, "cancelled".to_owned());
-            end(data, "cancelled");
-        }
-        Exit::Shutdown if terminal => {}
-        Exit::Shutdown => return end(data, "shutdown"),
-    }
-    if data.error.is_some() {
-        data.status = SpanStatus::Error;
-    } else if data.status == SpanStatus::Unset {
-        data.status = SpanStatus::Ok;
-    }
-}
-
-fn fail(data: &mut SpanData, error: String) {
-    data.error = Some(error);
-}
-
-fn end(data: &mut SpanData, how: &str) {
-    data.metadata.insert("pandaprobe.end".to_owned(), how.into());
-}
-
-fn panicked(message: Option<String>) -> String {
-    message.map_or_else(|| "panicked".to_owned(), |message| format!("panicked: {message}"))
-}
-
-/// A trace is `ERROR` if its root ended so, else what the application said, else `COMPLETED`.
-fn apply_exit_to_trace(data: &mut TraceData, exit: Option<&Exit>, chosen: Option<TraceStatus>) {
-    let (error, how) = match exit {
-        None | Some(Exit::Done | Exit::Unread) => (None, None),
-        Some(Exit::Left) => (None, Some("stopped_by_reader")),
-        Some(Exit::Failed(error)) => (Some(error.clone()), None),
-        Some(Exit::Panicked(message)) => (Some(panicked(message.clone())), None),
-        Some(Exit::Cancelled) => (Some("cancelled".to_owned()), Some("cancelled")),
-        Some(Exit::Shutdown) => (None, Some("shutdown")),
-    };
-    data.status = chosen.unwrap_or(data.status);
-    if let Some(error) = error {
-        data.status = TraceStatus::Error;
-        data.metadata.insert("pandaprobe.error".to_owned(), error.into());
-    }
-    if let Some(how) = how {
-        data.metadata.insert("pandaprobe.end".to_owned(), how.into());
-    }
-}
-
-/// What a trace takes over from the span that is its root, once that has ended.
-fn adopt_root(span: &Arc<SpanRecord>) {
-    if !span.is_root_of_its_trace() {
-        return;
-    }
-    let (data, exit) = span.with(|state| (outline(&state.data), state.exit.clone()));
-    span.trace.with(|state| {
-        state.data.ended_at = data.ended_at;
-        state.changed = true;
-        state.exit = match (data.status, &data.error) {
-            (SpanStatus::Error, error) => Some(Exit::Failed(error.clone().unwrap_or_default())),
-            _ => exit.filter(|exit| *exit == Exit::Shutdown).or(Some(Exit::Done)),
-        };
-        adopt_io(&mut state.data, &data);
-    });
-}
-
-/// A span without what its trace has no use for.
-fn outline(data: &SpanData) -> SpanData {
-    SpanData {
-        status: data.status,
-        error: data.error.clone(),
-        ended_at: data.ended_at,
-        input: data.input.as_ref().map(last_user),
-        output: data.output.as_ref().map(last_assistant),
-        ..SpanData::new("", data.started_at)
-    }
-}
-
-/// The input and output of a trace that is one span and what is below it.
-fn adopt_io(trace: &mut TraceData, root: &SpanData) {
-    trace.input = root.input.clone().or_else(|| trace.input.take());
-    trace.output = root.output.clone().or_else(|| trace.output.take());
 }

@@ -27,6 +27,7 @@ mod inbox;
 mod queue;
 mod record;
 mod sender;
+mod settle;
 
 pub use decode::{Decode, Piece};
 pub(crate) use record::{
