@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///     trace("job").user_id("ada").scope(|_| span("step").scope(async {})).await;
 /// })
 /// .await;
-/// assert_eq!(captured.tree(), "job COMPLETED user=ada\n└─ OTHER step\n");
+/// assert_eq!(captured.tree(), "job COMPLETED user=ada\n└─ OTHER step OK\n");
 /// # }
 /// ```
 pub async fn capture<F, Fut>(f: F) -> Captured<Fut::Output>

@@ -181,7 +181,8 @@ async fn a_span_in_a_spawned_task_is_a_step_of_the_span_that_spawned_it() {
         })
     })
     .await;
-    let expected = "t COMPLETED\n└─ OTHER parent\n   ├─ OTHER child\n   ├─ OTHER a\n   └─ OTHER b\n";
+    let expected =
+        "t COMPLETED\n└─ OTHER parent OK\n   ├─ OTHER child OK\n   ├─ OTHER a OK\n   └─ OTHER b OK\n";
     assert_eq!(captured.tree(), expected);
 }
 
@@ -318,7 +319,8 @@ async fn detached_handles_work_from_anywhere() {
         step.scope(span("in step").scope(async {})).await;
     })
     .await;
-    let expected = "t COMPLETED\n├─ OTHER step\n│  ├─ OTHER below\n│  └─ OTHER in step\n└─ OTHER ambient\n";
+    let expected =
+        "t COMPLETED\n├─ OTHER step OK\n│  ├─ OTHER below OK\n│  └─ OTHER in step OK\n└─ OTHER ambient OK\n";
     assert_eq!(captured.tree(), expected);
 }
 

@@ -325,7 +325,7 @@ fn the_console_shows_a_tree_and_no_terminal_codes_of_others() {
     let text = String::from_utf8(screen.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("agent COMPLETED ") && lines[0].ends_with("session=s user=ada"), "{text}");
-    assert!(lines[1].starts_with("├─ LLM ask [31m m ") && lines[1].ends_with("3→4 tokens"), "{text}");
+    assert!(lines[1].starts_with("├─ LLM ask [31m m ") && lines[1].ends_with("3→4 tokens OK"), "{text}");
     assert!(lines[3].starts_with("└─ TOOL tool ") && lines[3].ends_with("ERROR: two lines"), "{text}");
     assert!(!text.contains('\u{1b}'));
 }

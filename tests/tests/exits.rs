@@ -226,7 +226,7 @@ async fn what_destructors_record_belongs_to_the_span_that_is_dropped() {
     .await;
     assert_eq!(
         captured.tree(),
-        "t COMPLETED\n└─ OTHER work ERROR: cancelled (cancelled)\n   └─ OTHER cleanup\n"
+        "t COMPLETED\n└─ OTHER work ERROR: cancelled (cancelled)\n   └─ OTHER cleanup OK\n"
     );
 }
 

@@ -42,7 +42,7 @@ async fn runs_become_a_tree_with_the_root_as_the_trace() {
         handler.ended("root", Some(json!({"messages": [{"role": "assistant", "content": "a"}]})));
     })
     .await;
-    let expected = "agent COMPLETED user=ada\n└─ CHAIN agent\n   ├─ LLM ask m 3→4 tokens\n   └─ TOOL search ERROR: no index\n";
+    let expected = "agent COMPLETED user=ada\n└─ CHAIN agent OK\n   ├─ LLM ask m 3→4 tokens OK\n   └─ TOOL search ERROR: no index\n";
     assert_eq!(captured.tree(), expected);
     let trace = captured.trace("agent");
     assert_eq!(trace.input, Some(json!({"messages": [{"role": "user", "content": "q"}]})));
@@ -70,7 +70,10 @@ async fn a_child_may_start_and_end_before_its_parent_starts() {
         handler.ended("parent", None);
     })
     .await;
-    assert_eq!(captured.tree(), "run COMPLETED user=ada\n└─ CHAIN late parent\n   └─ TOOL early child\n");
+    assert_eq!(
+        captured.tree(),
+        "run COMPLETED user=ada\n└─ CHAIN late parent OK\n   └─ TOOL early child OK\n"
+    );
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn a_second_start_and_a_second_end_change_nothing() {
         handler.ended("root", Some(json!(2)));
     })
     .await;
-    assert_eq!(captured.tree(), "first COMPLETED user=ada\n└─ CHAIN first\n");
+    assert_eq!(captured.tree(), "first COMPLETED user=ada\n└─ CHAIN first OK\n");
     assert_eq!(captured.traces[0].output, Some(json!(1)));
     assert_eq!(captured.reported(ReportKind::UnknownRun), 2);
 }
@@ -153,7 +156,7 @@ async fn a_child_may_start_after_its_parent_ended() {
         handler.ended("root", None);
     })
     .await;
-    let expected = "root COMPLETED user=ada\n└─ CHAIN root\n   └─ AGENT agent\n      └─ TOOL late\n";
+    let expected = "root COMPLETED user=ada\n└─ CHAIN root OK\n   └─ AGENT agent OK\n      └─ TOOL late OK\n";
     assert_eq!(captured.tree(), expected);
 }
 
@@ -234,7 +237,10 @@ async fn inside_a_trace_a_run_is_a_part_of_it() {
             .await;
     })
     .await;
-    assert_eq!(captured.tree(), "outer COMPLETED\n└─ OTHER step\n   └─ CHAIN root\n      └─ TOOL tool\n");
+    assert_eq!(
+        captured.tree(),
+        "outer COMPLETED\n└─ OTHER step OK\n   └─ CHAIN root OK\n      └─ TOOL tool OK\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -329,18 +329,23 @@ async fn a_provider_that_cannot_be_reached_is_seen_and_told() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_before_its_answer_is_cancelled() {
-    let provider = Provider::start([Exchange::hang(), stream([chunk("a")]).hang_after(0)]);
-    let captured = capture(|| async {
-        let client = traced(bare(&provider));
-        assert!(tokio::time::timeout(Duration::from_millis(50), ask(&client)).await.is_err());
-    })
-    .await;
-    let span = only_span(&captured);
-    assert_eq!(
-        (span.status, span.error.as_deref(), end(span)),
-        (SpanStatus::Error, Some("cancelled"), Some("cancelled"))
-    );
-    assert_eq!(span.input, Some(json!({"messages": [{"role": "user", "content": "hi"}]})));
+    for blocking in [true, false] {
+        let provider = Provider::start([Exchange::hang()]);
+        let captured = capture(|| async {
+            let client = traced(bare(&provider));
+            let wait = Duration::from_millis(50);
+            let in_time = match blocking {
+                true => tokio::time::timeout(wait, ask(&client)).await.is_ok(),
+                false => tokio::time::timeout(wait, read(&client)).await.is_ok(),
+            };
+            assert!(!in_time);
+        })
+        .await;
+        let span = only_span(&captured);
+        let cancelled = (SpanStatus::Error, Some("cancelled"), Some("cancelled"));
+        assert_eq!((span.status, span.error.as_deref(), end(span)), cancelled);
+        assert_eq!(span.input, Some(json!({"messages": [{"role": "user", "content": "hi"}]})));
+    }
 }
 
 #[tokio::test]
@@ -445,7 +450,7 @@ async fn inside_a_span_a_call_is_a_step_of_it() {
     .await;
     assert_eq!(
         captured.tree(),
-        "agent COMPLETED\n└─ AGENT plan\n   └─ LLM openai-chat gpt-4o-2024-08-06 10→5 tokens\n"
+        "agent COMPLETED\n└─ AGENT plan OK\n   └─ LLM openai-chat gpt-4o-2024-08-06 10→5 tokens OK\n"
     );
 }
 

@@ -86,6 +86,48 @@ fn an_event_of_an_open_span_makes_it_linger_on() {
 }
 
 #[test]
+fn a_chunk_of_an_open_stream_makes_it_linger_on() {
+    #[derive(Default)]
+    struct Chunks(usize);
+    impl pandaprobe::Decode for Chunks {
+        fn push(&mut self, _: pandaprobe::Piece, _: pandaprobe::Timestamp) {
+            self.0 += 1;
+        }
+        fn describe(&self, span: &mut pandaprobe::SpanData) {
+            span.output = Some(json!(self.0));
+        }
+        fn is_stream(&self) -> bool {
+            true
+        }
+        fn is_terminal(&self) -> bool {
+            false
+        }
+        fn held_bytes(&self) -> usize {
+            0
+        }
+    }
+    let (client, kept) = client(Config::new().linger(Duration::from_millis(150)));
+    let handler = pandaprobe::Handler::new().client(client.clone());
+    let trace = client.trace("t").start();
+    let call = pandaprobe::Run::new("call", pandaprobe::SpanKind::Llm).decoder(Chunks::default());
+    let stream = trace.run(|| handler.start(call));
+    trace.end();
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(75));
+        stream.feed(pandaprobe::Piece::Body("chunk".into()));
+    }
+    assert_eq!(kept.envelopes().len(), 0, "300 ms have passed, but never 150 without a chunk");
+    let sent = wait_for(&kept, 1)[0].trace().unwrap();
+    assert_eq!((sent.spans[0].status, &sent.spans[0].output), (SpanStatus::Unset, &Some(json!(4))));
+    stream.unread();
+    let whole = &wait_for(&kept, 2)[1].spans().unwrap()[0];
+    assert_eq!(
+        (whole.status, &whole.metadata["pandaprobe.end"]),
+        (SpanStatus::Ok, &json!("stopped_by_reader"))
+    );
+}
+
+#[test]
 fn what_changes_on_a_trace_after_it_was_sent_is_patched() {
     let (client, kept) = client(Config::new().max_trace_age(Duration::from_millis(40)));
     let trace = client.trace("t").start();

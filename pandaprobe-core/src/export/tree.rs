@@ -14,8 +14,8 @@ use crate::model::{SpanData, SpanId, SpanKind, SpanStatus, TokenUsage, TraceData
 ///
 /// ```text
 /// support-agent COMPLETED 1.20s session=conversation-123 user=user-abc
-/// └─ AGENT plan 1.19s
-///    ├─ LLM openai-chat gpt-4o 800ms 120→30 tokens
+/// └─ AGENT plan 1.19s OK
+///    ├─ LLM openai-chat gpt-4o 800ms 120→30 tokens OK
 ///    └─ TOOL search 390ms ERROR: no such index
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,10 @@ impl<'a> Tree<'a> {
             tokens(f, usage)?;
         }
         match (span.status, &span.error) {
-            (SpanStatus::Ok, _) => Ok(()),
+            (SpanStatus::Ok, _) => {
+                f.write_str(" ")?;
+                self.paint(f, GREEN, "OK")
+            }
             (SpanStatus::Unset, _) => f.write_str(" UNSET"),
             (SpanStatus::Error, error) => {
                 let text = error.as_deref().map(|e| format!("ERROR: {}", one_line(e)));
