@@ -132,7 +132,7 @@ async fn backend_patches_only_what_is_sent() {
 #[tokio::test]
 async fn backend_knows_a_trace_only_after_the_delay() {
     let backend = Backend::start();
-    backend.visible_after(Duration::from_millis(150));
+    backend.visible_after(Duration::from_millis(600));
     post(&backend, "/traces", &trace()).await;
     assert_eq!(backend.traces().len(), 1);
     let spans = format!("/traces/{TRACE}/spans");
@@ -141,7 +141,7 @@ async fn backend_knows_a_trace_only_after_the_delay() {
     let patch = send(&backend, Method::PATCH, &format!("/traces/{TRACE}"), &json!({})).await;
     assert_eq!(patch.0, 404);
     assert_eq!(post(&backend, "/evaluations/trace-scores", &score("0.5")).await.0, 500);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(post(&backend, &spans, &json!([span("two")])).await.0, 201);
     assert_eq!(post(&backend, "/evaluations/trace-scores", &score("0.5")).await.0, 201);
     assert_eq!(backend.scores()[0]["value"], "0.5");

@@ -163,12 +163,9 @@ impl Queue {
         let at = Instant::now() + wait;
         let mut state = self.lock();
         if state.closed {
-            self.settle(state, &item);
-            return self.reporter.dropped(
-                DropReason::Shutdown,
-                1,
-                "an item was not delivered before the shutdown",
-            );
+            drop(state);
+            self.reporter.dropped(DropReason::Shutdown, 1, "an item was not delivered before the shutdown");
+            return self.settle(item);
         }
         state.delay(at, item);
         drop(state);
@@ -184,15 +181,18 @@ impl Queue {
     }
 
     /// An item is delivered or given up.
-    pub(super) fn finish(&self, item: &Item) {
-        let state = self.lock();
-        self.settle(state, item);
+    pub(super) fn finish(&self, item: Item) {
+        self.settle(item);
         self.changed.notify_one();
     }
 
-    fn settle(&self, mut state: MutexGuard<'_, State>, item: &Item) {
-        state.busy.remove(&item.envelope.trace_id());
-        state.outstanding.remove(&item.number);
+    fn settle(&self, item: Item) {
+        let (id, number) = (item.envelope.trace_id(), item.number);
+        // What it held is given back before anybody hears that it is settled.
+        drop(item);
+        let mut state = self.lock();
+        state.busy.remove(&id);
+        state.outstanding.remove(&number);
         wake(state);
     }
 
@@ -212,9 +212,13 @@ impl Queue {
         let Some(item) = item else {
             return false;
         };
-        state.outstanding.remove(&item.number);
-        wake(state);
+        let number = item.number;
+        drop(state);
+        drop(item);
         self.reporter.dropped(DropReason::QueueFull, 1, "the oldest waiting item made room for a newer one");
+        let mut state = self.lock();
+        state.outstanding.remove(&number);
+        wake(state);
         true
     }
 
@@ -235,16 +239,20 @@ impl Queue {
         let dropped: Vec<Item> = state_ref.ready.drain(..).chain(delayed).collect();
         state_ref.due.clear();
         state_ref.bytes = 0;
-        for item in &dropped {
-            state.outstanding.remove(&item.number);
+        let numbers: Vec<u64> = dropped.iter().map(|item| item.number).collect();
+        let left = state.outstanding.len() as u64;
+        drop(state);
+        drop(dropped);
+        if !numbers.is_empty() {
+            let message = format!("{} items were not delivered before the shutdown", numbers.len());
+            self.reporter.dropped(DropReason::Shutdown, numbers.len() as u64, message);
         }
-        let left = state.outstanding.len() as u64 + dropped.len() as u64;
+        let mut state = self.lock();
+        for number in numbers {
+            state.outstanding.remove(&number);
+        }
         wake(state);
         self.changed.notify_one();
-        if !dropped.is_empty() {
-            let message = format!("{} items were not delivered before the shutdown", dropped.len());
-            self.reporter.dropped(DropReason::Shutdown, dropped.len() as u64, message);
-        }
         left
     }
 

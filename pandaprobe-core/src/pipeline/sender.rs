@@ -94,11 +94,11 @@ impl Sender {
             Ok(()) => {
                 self.reporter.delivered.fetch_add(1, Ordering::Relaxed);
                 self.queue.answered(attempt);
-                self.queue.finish(&item);
+                self.queue.finish(item);
             }
             Err(ExportError::Rejected { message }) => {
-                self.queue.finish(&item);
                 self.reporter.dropped(DropReason::Rejected, 1, message);
+                self.queue.finish(item);
             }
             Err(ExportError::Retry { message, after, everything }) => {
                 let backoff = item.waits.next().unwrap_or(LONGEST_WAIT);
@@ -108,8 +108,8 @@ impl Sender {
                 }
                 let begun = *item.first_attempt.get_or_insert(attempt);
                 if begun.elapsed() + wait > self.settings.retry_deadline {
-                    self.queue.finish(&item);
-                    return self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
+                    self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
+                    return self.queue.finish(item);
                 }
                 self.queue.delay(item, wait);
                 self.reporter.report(ReportKind::Retrying, message);

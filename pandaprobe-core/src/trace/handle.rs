@@ -15,7 +15,7 @@ use crate::{
     context::{Home, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
     identity::Slot,
-    model::{TraceId, TraceStatus},
+    model::{TraceData, TraceId, TraceStatus},
     pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
 };
 
@@ -37,7 +37,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn trace(name: impl Into<String>) -> TraceBuilder {
-    TraceBuilder { opening: Opening::named(name), input: None }
+    TraceBuilder { opening: Opening::wanted(name), input: None }
 }
 
 /// The id of the trace that is current here, to score it later.
@@ -65,7 +65,9 @@ pub struct TraceBuilder {
 impl TraceBuilder {
     /// What goes in: any JSON, best `{"messages": …}` as [`Messages`](crate::Messages) makes it.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
-        self.input = Some(shallow(input.into()));
+        if client::anything_enabled() {
+            self.input = Some(shallow(input.into()));
+        }
         self
     }
 
@@ -84,7 +86,9 @@ impl TraceBuilder {
 
     /// Adds a tag.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.opening.tags.push(tag.into());
+        if client::anything_enabled() {
+            self.opening.tags.push(tag.into());
+        }
         self
     }
 
@@ -96,7 +100,9 @@ impl TraceBuilder {
 
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.opening.metadata.insert(key.into(), shallow(value.into()));
+        if client::anything_enabled() {
+            self.opening.metadata.insert(key.into(), shallow(value.into()));
+        }
         self
     }
 
@@ -214,16 +220,17 @@ impl Trace {
 
     /// Sets what went in.
     pub fn set_input(&self, input: impl Into<Value>) {
-        self.set_io(shallow(input.into()), |data| &mut data.input);
+        self.set_io(|| shallow(input.into()), |data| &mut data.input);
     }
 
     /// Sets what came out.
     pub fn set_output(&self, output: impl Into<Value>) {
-        self.set_io(shallow(output.into()), |data| &mut data.output);
+        self.set_io(|| shallow(output.into()), |data| &mut data.output);
     }
 
-    fn set_io(&self, value: Value, pick: fn(&mut crate::model::TraceData) -> &mut Option<Value>) {
+    fn set_io(&self, value: impl FnOnce() -> Value, pick: fn(&mut TraceData) -> &mut Option<Value>) {
         if let Some(record) = self.record() {
+            let value = value();
             record.update(value_bytes(&value), |state| {
                 pick(&mut state.data).replace(value).as_ref().map_or(0, value_bytes)
             });
@@ -243,8 +250,8 @@ impl Trace {
 
     /// Adds a tag.
     pub fn add_tag(&self, tag: impl Into<String>) {
-        let tag = tag.into();
         if let Some(record) = self.record() {
+            let tag = tag.into();
             record.update(tag.len(), |state| {
                 if !state.data.tags.contains(&tag) {
                     state.data.tags.push(tag);
@@ -293,7 +300,9 @@ impl Trace {
 
     /// Ends the trace as an error.
     pub fn fail<How>(self, error: impl ErrorText<How>) {
-        Ends::end(&self, Exit::Failed(text_of(&error)));
+        if self.live.is_some() {
+            Ends::end(&self, Exit::Failed(text_of(&error)));
+        }
     }
 
     /// Ends the trace because the work it stands for was given up.

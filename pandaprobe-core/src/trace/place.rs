@@ -48,6 +48,11 @@ impl Opening {
         Self { name: name.into(), ..Self::default() }
     }
 
+    /// [`named`](Self::named), but if nothing is recorded at all, nothing is copied.
+    pub(crate) fn wanted(name: impl Into<String>) -> Self {
+        if client::anything_enabled() { Self::named(name) } else { Self::default() }
+    }
+
     fn client(&self) -> Option<Client> {
         self.client.clone().filter(Client::is_enabled).or_else(|| match self.client {
             Some(_) => None,

@@ -38,7 +38,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub fn span(name: impl Into<String>) -> SpanBuilder {
-    SpanBuilder { opening: Opening::named(name), fields: None, lost: false }
+    SpanBuilder { opening: Opening::wanted(name), fields: Fields::default(), lost: false }
 }
 
 /// The span that is current here. The handle does not end it.
@@ -54,7 +54,7 @@ pub fn current_span() -> Option<Span> {
 #[must_use = "a span begins with start, scope or run"]
 pub struct SpanBuilder {
     opening: Opening,
-    fields: Option<Box<Fields>>,
+    fields: Fields,
     /// The trace that it was meant for is not recorded.
     lost: bool,
 }
@@ -70,40 +70,42 @@ struct Fields {
 impl SpanBuilder {
     pub(super) fn within(name: impl Into<String>, position: Option<Position>) -> Self {
         let lost = position.is_none();
-        Self { opening: Opening { position, ..Opening::named(name) }, fields: None, lost }
-    }
-
-    fn fields(&mut self) -> &mut Fields {
-        self.fields.get_or_insert_default()
+        Self { opening: Opening { position, ..Opening::wanted(name) }, fields: Fields::default(), lost }
     }
 
     /// What kind of step it is; [`SpanKind::Other`] unless set.
     pub fn kind(mut self, kind: SpanKind) -> Self {
-        self.fields().kind = kind;
+        self.fields.kind = kind;
         self
     }
 
     /// The model that is asked.
     pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.fields().model = Some(model.into());
+        if client::anything_enabled() {
+            self.fields.model = Some(model.into());
+        }
         self
     }
 
     /// What goes in.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
-        self.fields().input = Some(shallow(input.into()));
+        if client::anything_enabled() {
+            self.fields.input = Some(shallow(input.into()));
+        }
         self
     }
 
     /// Temperature and the like.
     pub fn model_parameters(mut self, parameters: Object) -> Self {
-        self.fields().model_parameters = Some(shallow_object(parameters));
+        self.fields.model_parameters = Some(shallow_object(parameters));
         self
     }
 
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.opening.metadata.insert(key.into(), shallow(value.into()));
+        if client::anything_enabled() {
+            self.opening.metadata.insert(key.into(), shallow(value.into()));
+        }
         self
     }
 
@@ -115,12 +117,10 @@ impl SpanBuilder {
         }
         let fields = self.fields;
         let begun = self.opening.span(Alone::Skip, |data| {
-            if let Some(fields) = fields {
-                data.kind = fields.kind;
-                data.model = fields.model;
-                data.input = fields.input;
-                data.model_parameters = fields.model_parameters;
-            }
+            data.kind = fields.kind;
+            data.model = fields.model;
+            data.input = fields.input;
+            data.model_parameters = fields.model_parameters;
         });
         begun.map_or_else(Span::none, |begun| Span::live(begun.span))
     }
@@ -229,6 +229,9 @@ impl Span {
 
     /// Changes the name.
     pub fn set_name(&self, name: impl Into<String>) {
+        if self.record.is_none() {
+            return;
+        }
         let name = name.into();
         self.update(name.len(), |data| std::mem::replace(&mut data.name, name).len());
     }
@@ -243,18 +246,27 @@ impl Span {
 
     /// Sets what went in.
     pub fn set_input(&self, input: impl Into<Value>) {
+        if self.record.is_none() {
+            return;
+        }
         let input = shallow(input.into());
         self.update(value_bytes(&input), |data| freed(data.input.replace(input)));
     }
 
     /// Sets what came out.
     pub fn set_output(&self, output: impl Into<Value>) {
+        if self.record.is_none() {
+            return;
+        }
         let output = shallow(output.into());
         self.update(value_bytes(&output), |data| freed(data.output.replace(output)));
     }
 
     /// Sets the model that answered.
     pub fn set_model(&self, model: impl Into<String>) {
+        if self.record.is_none() {
+            return;
+        }
         let model = model.into();
         self.update(model.len(), |data| data.model.replace(model).map_or(0, |old| old.len()));
     }
@@ -315,6 +327,9 @@ impl Span {
 
     /// Makes the span an error without ending it.
     pub fn set_error<How>(&self, error: impl ErrorText<How>) {
+        if self.record.is_none() {
+            return;
+        }
         let error = text_of(&error);
         self.update(error.len(), |data| data.error.replace(error).map_or(0, |old| old.len()));
     }
@@ -348,7 +363,9 @@ impl Span {
 
     /// Ends the span as an error.
     pub fn fail<How>(self, error: impl ErrorText<How>) {
-        Ends::end(&self, Exit::Failed(text_of(&error)));
+        if self.record.is_some() {
+            Ends::end(&self, Exit::Failed(text_of(&error)));
+        }
     }
 
     /// Ends the span because the work it stands for was given up.

@@ -1,0 +1,37 @@
+//! Switched off, recording costs nothing. Whether anything is on is the process's, so this is one test in a process of
+//! its own.
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Waker},
+};
+
+use pandaprobe::{SpanKind, TokenUsage, span, trace};
+
+#[test]
+fn nothing_is_allocated_when_nothing_is_recorded() {
+    // The first call looks at the environment, which has no key.
+    trace("first").run(|_| ());
+    let used = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            let work = trace("a name that is not short at all").scope(|trace| async move {
+                trace.set_output("an output that is not short at all");
+                trace.set_metadata("key", "value");
+                let step =
+                    span("another name that is not short").kind(SpanKind::Tool).model("model").scope(async {
+                        pandaprobe::current_span().is_none() && pandaprobe::current_trace_id().is_none()
+                    });
+                assert!(step.await);
+                span("closure").run(|span| {
+                    span.set_output("an output that is not short at all");
+                    span.set_token_usage(TokenUsage::new(1, 2));
+                });
+                let handle = trace.span("handle").start();
+                handle.fail("an error that is not short at all");
+            });
+            assert!(pin!(work).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        }
+    });
+    assert_eq!(used.count_total, 0, "{used:?}");
+}
