@@ -572,3 +572,53 @@ async fn switched_off_misconfigured_or_without_a_backend_the_caller_sees_the_sam
         assert_eq!(read(&client).await, streamed);
     }
 }
+
+#[tokio::test]
+async fn usage_can_be_asked_for_without_the_caller_seeing_it() {
+    let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-2024-08-06",
+        "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}});
+    let provider = Provider::start_with(move |request, _| {
+        let asked =
+            request.json.as_ref().is_some_and(|body| body["stream_options"]["include_usage"] == json!(true));
+        let usage = asked.then(|| usage.clone());
+        stream([chunk("Hel"), chunk("lo"), last_chunk()].into_iter().chain(usage).chain([json!("[DONE]")]))
+            .pieces_of(7)
+    });
+    let without = read(&bare(&provider)).await;
+    assert_eq!(without.len(), 3);
+    let captured = capture(|| async {
+        let layer = OpenAiHandler::new().include_stream_usage(true).layer();
+        let service = tower::ServiceBuilder::new().layer(layer).service(stack());
+        let client = bare(&provider).with_http_service(service);
+        assert_eq!(read(&client).await, without);
+        // A caller who asks sees what it asked for.
+        let asking = json!({"model": "gpt-4o", "messages": [], "stream": true, "stream_options": {"include_usage": true}});
+        let chunks: Vec<Value> = client.chat().create_stream_byot(asking).await.unwrap().map(Result::unwrap).collect().await;
+        assert_eq!((chunks.len(), &chunks[3]["usage"]["total_tokens"]), (4, &json!(15)));
+    })
+    .await;
+    for trace in &captured.traces {
+        let span = &trace.spans[0];
+        assert_eq!((span.status, end(span)), (SpanStatus::Ok, None));
+        assert_eq!(span.token_usage.as_ref().unwrap().total_tokens, Some(15));
+        assert_eq!(span.output, Some(json!({"messages": [{"role": "assistant", "content": "Hello"}]})));
+    }
+    assert_eq!(captured.traces.len(), 2);
+}
+
+#[tokio::test]
+async fn of_the_headers_only_what_is_listed_is_recorded() {
+    let exchange = Exchange::json(200, answer("yo"))
+        .header("x-request-id", "req_1")
+        .header("openai-processing-ms", "42")
+        .header("x-ratelimit-remaining-requests", "99")
+        .header("x-ratelimit-reset-tokens", "6ms")
+        .header("set-cookie", "secret=1")
+        .header("openai-organization", "acme");
+    let provider = Provider::start([exchange]);
+    let captured = capture(|| async { ask(&traced(bare(&provider))).await }).await;
+    let span = only_span(&captured);
+    let expected = json!({"finish_reason": "stop", "request_id": "req_1", "processing_ms": 42,
+        "rate_limit": {"remaining_requests": 99, "reset_tokens": "6ms"}});
+    assert_eq!(json!(span.metadata), expected);
+}

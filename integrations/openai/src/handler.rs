@@ -25,6 +25,7 @@ use crate::OpenAiLayer;
 #[derive(Clone, Debug, Default)]
 pub struct OpenAiHandler {
     handler: Handler,
+    include_stream_usage: bool,
     http: Arc<OnceLock<reqwest::Client>>,
 }
 
@@ -35,6 +36,14 @@ impl OpenAiHandler {
     }
 
     pandaprobe_core::handler_methods!(handler);
+
+    /// Whether to ask for the tokens of streamed chat completions: OpenAI says them only if asked to. A caller who
+    /// did not ask does not see the extra chunk that brings them. Off unless switched on.
+    #[must_use]
+    pub fn include_stream_usage(mut self, include: bool) -> Self {
+        self.include_stream_usage = include;
+        self
+    }
 
     /// Gives back the same client, traced.
     ///
@@ -73,6 +82,6 @@ impl OpenAiHandler {
     /// let client = Client::new().with_http_service(service);
     /// ```
     pub fn layer(&self) -> OpenAiLayer {
-        OpenAiLayer::new(self.handler.clone())
+        OpenAiLayer::new(self.handler.clone(), self.include_stream_usage)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
@@ -16,17 +16,18 @@ use pandaprobe_core::{ErrorText, Handler, Outcome, Piece, Run, Scope, Span, Span
 use pandaprobe_wire::{Operation, WireError};
 use tower::{Layer, Service};
 
-use crate::{decoder::ChatDecoder, tap};
+use crate::{decoder::ChatDecoder, tap, usage};
 
 /// Traces each call that passes through; made by [`OpenAiHandler::layer`](crate::OpenAiHandler::layer).
 #[derive(Clone, Debug)]
 pub struct OpenAiLayer {
     handler: Handler,
+    include_stream_usage: bool,
 }
 
 impl OpenAiLayer {
-    pub(crate) fn new(handler: Handler) -> Self {
-        Self { handler }
+    pub(crate) fn new(handler: Handler, include_stream_usage: bool) -> Self {
+        Self { handler, include_stream_usage }
     }
 }
 
@@ -34,7 +35,7 @@ impl<S> Layer<S> for OpenAiLayer {
     type Service = OpenAiService<S>;
 
     fn layer(&self, inner: S) -> OpenAiService<S> {
-        OpenAiService { inner, handler: self.handler.clone() }
+        OpenAiService { inner, layer: self.clone() }
     }
 }
 
@@ -42,7 +43,7 @@ impl<S> Layer<S> for OpenAiLayer {
 #[derive(Clone, Debug)]
 pub struct OpenAiService<S> {
     inner: S,
-    handler: Handler,
+    layer: OpenAiLayer,
 }
 
 type CallFuture = Pin<Box<dyn Future<Output = Result<reqwest::Response, OpenAIError>> + Send>>;
@@ -62,11 +63,11 @@ where
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> CallFuture {
-        if !self.handler.is_enabled() {
+        if !self.layer.handler.is_enabled() {
             let answer = self.inner.call(request);
             return Box::pin(async move { answer.await.map_err(Into::into) });
         }
-        let call = Arc::new(Call::new(self.handler.clone()));
+        let call = Arc::new(Call::new(self.layer.clone()));
         let answer = self.inner.call(call.observe(request));
         let watching = Arc::clone(&call);
         let answer = watched(answer, move |outcome| watching.aborted(outcome));
@@ -85,17 +86,25 @@ where
 
 /// One logical call: all attempts of it are one span.
 struct Call {
-    handler: Handler,
+    layer: OpenAiLayer,
     /// Where the caller is. Attempts may be made elsewhere.
     scope: Scope,
     attempts: AtomicU32,
     /// Set by the first attempt; none if the call is of a kind that is not traced.
     span: OnceLock<Option<Span>>,
+    /// The caller did not ask for the usage that comes.
+    hides_usage: AtomicBool,
 }
 
 impl Call {
-    fn new(handler: Handler) -> Self {
-        Self { handler, scope: Scope::shared(), attempts: AtomicU32::new(0), span: OnceLock::new() }
+    fn new(layer: OpenAiLayer) -> Self {
+        Self {
+            layer,
+            scope: Scope::shared(),
+            attempts: AtomicU32::new(0),
+            span: OnceLock::new(),
+            hides_usage: AtomicBool::new(false),
+        }
     }
 
     /// The same request, seen each time it is built.
@@ -104,14 +113,17 @@ impl Call {
         HttpRequestFactory::new(move || {
             let (request, call) = (request.clone(), Arc::clone(&call));
             async move {
-                let built = request.build().await?;
-                call.attempted(&built);
+                let mut built = request.build().await?;
+                call.attempted(&mut built);
                 Ok(built)
             }
         })
     }
 
-    fn attempted(&self, request: &reqwest::Request) {
+    fn attempted(&self, request: &mut reqwest::Request) {
+        if self.layer.include_stream_usage && Operation::detect(request.url().path()) == Operation::Chat {
+            self.hides_usage.store(usage::ask(request), Ordering::Relaxed);
+        }
         if self.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
             self.span.get_or_init(|| self.start(request));
         }
@@ -123,7 +135,7 @@ impl Call {
             return None;
         }
         let run = Run::new("openai-chat", SpanKind::Llm).decoder(ChatDecoder::default());
-        let span = self.scope.clone().run(|| self.handler.start(run));
+        let span = self.scope.clone().run(|| self.layer.handler.start(run));
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         span.feed(Piece::Request(Bytes::copy_from_slice(body)));
         Some(span)
@@ -140,7 +152,7 @@ impl Call {
 
     fn answered(&self, response: reqwest::Response) -> reqwest::Response {
         match self.span() {
-            Some(span) => tap::tapped(response, span),
+            Some(span) => tap::tapped(response, span, self.hides_usage.load(Ordering::Relaxed)),
             None => response,
         }
     }

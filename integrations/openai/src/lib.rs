@@ -2,8 +2,10 @@
 
 mod decoder;
 mod handler;
+mod headers;
 mod layer;
 mod tap;
+mod usage;
 
 pub use handler::OpenAiHandler;
 pub use layer::{OpenAiLayer, OpenAiService};
