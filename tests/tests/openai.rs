@@ -622,3 +622,46 @@ async fn of_the_headers_only_what_is_listed_is_recorded() {
         "rate_limit": {"remaining_requests": 99, "reset_tokens": "6ms"}});
     assert_eq!(json!(span.metadata), expected);
 }
+
+#[tokio::test]
+async fn a_tool_is_a_step_with_its_arguments_and_its_result() {
+    let captured = capture(|| async {
+        let handler = OpenAiHandler::new().user_id("ada");
+        let arguments = json!({"city": "Lisbon"});
+        let inside = handler.clone();
+        pandaprobe::trace("turn")
+            .scope(|_| async move {
+                let weather = async {
+                    pandaprobe::span("lookup").run(|_| ());
+                    json!({"degrees": 22})
+                };
+                assert_eq!(inside.tool("get_weather", arguments.clone(), weather).await["degrees"], 22);
+                let broken = async { Err::<(), _>("no hotels") };
+                assert!(inside.try_tool("find_hotels", arguments.clone(), broken).await.is_err());
+                let slow = inside.tool("slow", arguments.clone(), std::future::pending::<()>());
+                assert!(tokio::time::timeout(Duration::from_millis(5), slow).await.is_err());
+                let panics = inside.tool("panics", arguments, async {
+                    if true {
+                        panic!("tool")
+                    }
+                });
+                assert!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+            })
+            .await;
+        handler.try_tool("alone", json!(null), async { Ok::<_, std::fmt::Error>(1) }).await.unwrap();
+    })
+    .await;
+    let turn = captured.trace("turn");
+    let tool = turn.span("get_weather").unwrap();
+    assert_eq!((tool.kind, tool.status), (SpanKind::Tool, SpanStatus::Ok));
+    assert_eq!(
+        (&tool.input, &tool.output),
+        (&Some(json!({"city": "Lisbon"})), &Some(json!({"degrees": 22})))
+    );
+    assert_eq!(turn.span("lookup").unwrap().parent_span_id, Some(tool.span_id));
+    let error = |name: &str| turn.span(name).unwrap().error.as_deref();
+    assert_eq!(error("find_hotels"), Some("no hotels"));
+    assert_eq!(error("slow"), Some("cancelled"));
+    assert_eq!(error("panics"), Some("panicked: tool"));
+    assert_eq!(captured.trace("alone").user_id.as_deref(), Some("ada"));
+}

@@ -7,7 +7,9 @@ use async_openai::{
     config::Config,
     middleware::{ReqwestService, retry::OpenAIRetryLayer},
 };
-use pandaprobe_core::Handler;
+use pandaprobe_core::{ErrorText, Handler, Outcome, Run, Span, SpanKind, watched};
+use serde::Serialize;
+use serde_json::Value;
 use tower::ServiceBuilder;
 
 use crate::OpenAiLayer;
@@ -43,6 +45,62 @@ impl OpenAiHandler {
     pub fn include_stream_usage(mut self, include: bool) -> Self {
         self.include_stream_usage = include;
         self
+    }
+
+    /// Runs a tool that the model called and records it: a TOOL span with its arguments, its result, and the exact
+    /// times. It is a step of the trace that is current here, else a trace of its own. What the tool itself calls is
+    /// below it.
+    ///
+    /// ```
+    /// # use pandaprobe_openai::OpenAiHandler;
+    /// # async fn example(handler: OpenAiHandler) {
+    /// let sum = handler.tool("add", serde_json::json!({"a": 1, "b": 2}), async { 1 + 2 }).await;
+    /// # }
+    /// ```
+    pub fn tool<F>(&self, name: &str, arguments: Value, future: F) -> impl Future<Output = F::Output> + use<F>
+    where
+        F: IntoFuture,
+        F::Output: Serialize,
+    {
+        self.step(name.to_owned(), arguments, future, finish)
+    }
+
+    /// [`tool`](Self::tool) for a future of a `Result`: `Err` makes the span an error.
+    pub fn try_tool<F, T, E, How>(
+        &self,
+        name: &str,
+        arguments: Value,
+        future: F,
+    ) -> impl Future<Output = Result<T, E>> + use<F, T, E, How>
+    where
+        F: IntoFuture<Output = Result<T, E>>,
+        T: Serialize,
+        E: ErrorText<How>,
+    {
+        self.step(name.to_owned(), arguments, future, |span, result| match result {
+            Ok(value) => finish(span, value),
+            Err(error) => span.fail(error.error_text()),
+        })
+    }
+
+    fn step<F: IntoFuture>(
+        &self,
+        name: String,
+        arguments: Value,
+        future: F,
+        finish: fn(Span, &F::Output),
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let handler = self.handler.clone();
+        async move {
+            let span = handler.start(Run::new(name, SpanKind::Tool).input(arguments));
+            let work = span.scope(future);
+            let told = move |outcome: Outcome<'_, F::Output>| match outcome {
+                Outcome::Returned(value) => finish(span, value),
+                Outcome::Panicked(message) => span.panicked(message),
+                _ => span.cancel(),
+            };
+            watched(work, told).await
+        }
     }
 
     /// Gives back the same client, traced.
@@ -84,4 +142,14 @@ impl OpenAiHandler {
     pub fn layer(&self) -> OpenAiLayer {
         OpenAiLayer::new(self.handler.clone(), self.include_stream_usage)
     }
+}
+
+/// Ends a tool's span with its result. A value that is no JSON is left out.
+fn finish(span: Span, value: &impl Serialize) {
+    if span.is_recorded()
+        && let Ok(value) = serde_json::to_value(value)
+    {
+        span.set_output(value);
+    }
+    span.end();
 }

@@ -20,7 +20,8 @@ use crate::{
 /// Inside a scope it changes that scope until it ends, across awaits. Outside of any scope it sets the
 /// process default, but only on the one thread, outside of any spawned task, that set it first: worker set-up
 /// in `main`. Anywhere else (a request in a spawned task, without a scope) it changes nothing, and `on_error`
-/// hears of it: a default set there would land on other users. Open a scope instead:
+/// hears of it: a default set there would land on other users. From then on spawned tasks have no default for
+/// that slot, since each could have meant somebody else. Open a scope instead:
 ///
 /// ```
 /// # async fn handle() {}
