@@ -13,7 +13,7 @@ use std::{
 
 use async_openai::{
     Client,
-    config::{Config, OpenAIConfig},
+    config::{AzureConfig, Config, OpenAIConfig},
     error::OpenAIError,
     middleware::{HttpRequestFactory, ReqwestService, retry::OpenAIRetryLayer},
     types::chat::*,
@@ -664,4 +664,25 @@ async fn a_tool_is_a_step_with_its_arguments_and_its_result() {
     assert_eq!(error("slow"), Some("cancelled"));
     assert_eq!(error("panics"), Some("panicked: tool"));
     assert_eq!(captured.trace("alone").user_id.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn azure_and_servers_with_paths_of_their_own_are_traced() {
+    let provider = Provider::start_with(|_, _| Exchange::json(200, answer("yo")));
+    let captured = capture(|| async {
+        let handler = OpenAiHandler::new();
+        let azure = AzureConfig::new()
+            .with_api_base(provider.url())
+            .with_api_key("k")
+            .with_deployment_id("mine")
+            .with_api_version("2024-10-21");
+        handler.wrap(Client::with_config(azure)).chat().create(request("azure")).await.unwrap();
+        let own = OpenAIConfig::new().with_api_base(format!("{}/llm/v9", provider.url()));
+        handler.wrap(Client::with_config(own)).chat().create(request("own path")).await.unwrap();
+    })
+    .await;
+    let paths: Vec<String> = provider.requests().iter().map(|request| request.path.clone()).collect();
+    assert_eq!(paths, ["/openai/deployments/mine/chat/completions", "/llm/v9/chat/completions"]);
+    let outputs: Vec<_> = captured.traces.iter().map(|trace| trace.spans[0].token_usage.is_some()).collect();
+    assert_eq!(outputs, [true, true]);
 }
