@@ -1,4 +1,4 @@
-//! Decodes a folder of recorded exchanges and prints one JSON line per chat exchange.
+//! Decodes a folder of recorded exchanges and prints one JSON line per exchange of a known operation.
 //!
 //! `capture DIR [--chunk whole|event|awkward|byte]`. The folder holds YAML streams of `when` (method, path,
 //! body) and `then` (status, headers, body) documents; the id of an exchange is `path#index`.
@@ -76,8 +76,8 @@ fn capture_file(root: &Path, file: &Path, chunk: &str) -> Outcome<()> {
     let name = file.strip_prefix(root)?.display().to_string();
     for (index, document) in serde_yaml_ng::Deserializer::from_str(&text).enumerate() {
         let recorded = Recorded::deserialize(document)?;
-        let is_chat = Operation::detect(&recorded.when.path) == Operation::Chat;
-        if is_chat && recorded.when.method == "POST" {
+        let is_known = Operation::detect(&recorded.when.path) != Operation::Unknown;
+        if is_known && recorded.when.method == "POST" {
             let record = decode(&recorded, chunk)?;
             println!("{}", line(&format!("{name}#{index}"), &record));
         }
@@ -139,7 +139,7 @@ fn line(id: &str, record: &LlmRecord) -> Value {
     json!({
         "id": id,
         "provider": provider,
-        "dialect": if provider == "mistral" { "mistral-chat" } else { "openai-chat" },
+        "dialect": dialect(record.operation, provider),
         "streaming": record.streaming,
         "status": record.status,
         "model_requested": record.model_requested,
@@ -156,6 +156,15 @@ fn line(id: &str, record: &LlmRecord) -> Value {
         "accept": {},
         "notes": record.notes,
     })
+}
+
+fn dialect(operation: Operation, provider: &str) -> &'static str {
+    match operation {
+        Operation::Responses => "openai-responses",
+        Operation::Embeddings => "openai-embeddings",
+        _ if provider == "mistral" => "mistral-chat",
+        _ => "openai-chat",
+    }
 }
 
 fn call(call: &Value) -> Value {

@@ -4,7 +4,12 @@ use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
-use crate::{Operation, Usage, WireError, media, openai::chat};
+use crate::{
+    Operation, ToolItem, Usage, WireError,
+    content::weight,
+    media,
+    openai::{chat, embeddings, responses},
+};
 
 /// What a dialect read from a request.
 #[derive(Debug, Default)]
@@ -23,6 +28,7 @@ pub(crate) struct Answer {
     pub(crate) model: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) output: Vec<Value>,
+    pub(crate) tools: Vec<ToolItem>,
     pub(crate) reasoning: Option<String>,
     pub(crate) refusal: Option<String>,
     pub(crate) usage: Option<Usage>,
@@ -30,6 +36,14 @@ pub(crate) struct Answer {
     pub(crate) choices: usize,
     pub(crate) error: Option<WireError>,
     pub(crate) body: Option<Value>,
+}
+
+impl Answer {
+    /// Approximate bytes held.
+    pub(crate) fn weight(&self) -> usize {
+        let tools = self.tools.iter().flat_map(|tool| [Some(&tool.input), tool.output.as_ref()]).flatten();
+        self.output.iter().chain(&self.body).chain(tools).map(weight).sum()
+    }
 }
 
 /// Reads the answer of one exchange: one whole value, or the events of a stream.
@@ -60,6 +74,8 @@ pub(crate) trait Decoder: Debug + Send {
 pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
     match operation {
         Operation::Chat => chat::request(request),
+        Operation::Responses => responses::request(request),
+        Operation::Embeddings => embeddings::request(request),
         Operation::Unknown => unknown_request(request),
     }
 }
@@ -79,6 +95,8 @@ pub(crate) fn unknown_request(request: Value) -> Request {
 pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> Option<Box<dyn Decoder>> {
     match operation {
         Operation::Chat => Some(Box::new(chat::Chat::new(request.choices, text))),
+        Operation::Responses => Some(Box::new(responses::Responses::new(text))),
+        Operation::Embeddings => Some(Box::<embeddings::Embeddings>::default()),
         Operation::Unknown => None,
     }
 }

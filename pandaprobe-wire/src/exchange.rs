@@ -121,8 +121,8 @@ impl Exchange {
         self.request.streaming || answered
     }
 
-    /// Whether the answer is complete: a stream has said `[DONE]` or given a finish reason for each choice
-    /// asked for; any other answer has ended and could be read.
+    /// Whether the answer is complete: a stream has said `[DONE]`, given a finish reason for each choice
+    /// asked for, or sent the last event of a response; any other answer has ended and could be read.
     pub fn is_terminal(&self) -> bool {
         match &self.body {
             Body::Stream(stream) => stream.is_terminal(),
@@ -137,7 +137,7 @@ impl Exchange {
             Body::Start(start) => start.capacity(),
             Body::Whole(whole) => whole.held_bytes(),
             Body::Stream(stream) => stream.held_bytes(),
-            Body::Read { answer, .. } => answer.output.iter().chain(&answer.body).map(weight).sum(),
+            Body::Read { answer, .. } => answer.weight(),
         };
         self.request_bytes + body
     }
@@ -157,6 +157,7 @@ impl Exchange {
             input: self.request.input.clone(),
             parameters: self.request.parameters.clone(),
             output: answer.output,
+            tools: answer.tools,
             reasoning: answer.reasoning,
             refusal: answer.refusal,
             usage: answer.usage,

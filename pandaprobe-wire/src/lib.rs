@@ -19,4 +19,4 @@ mod whole;
 pub use exchange::{Exchange, Progress};
 pub use limits::{MAX_BODY, MAX_TEXT, MAX_UNKNOWN_BODY};
 pub use operation::Operation;
-pub use record::{LlmRecord, Usage, WireError};
+pub use record::{LlmRecord, ToolItem, Usage, WireError};

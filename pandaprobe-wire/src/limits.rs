@@ -49,6 +49,13 @@ impl Room {
         fits
     }
 
+    /// Gives back room that was taken, unless something was already left out.
+    pub(crate) fn release(&mut self, bytes: usize) {
+        if !self.full {
+            self.left += bytes;
+        }
+    }
+
     /// How much of `capacity` is taken.
     pub(crate) fn taken(&self, capacity: usize) -> usize {
         capacity - self.left
@@ -120,6 +127,16 @@ mod tests {
         let (mut room, mut text) = (Room::new(4), String::new());
         room.append(&mut text, "🐢");
         assert_eq!((text.as_str(), room.is_full(), room.taken(4)), ("🐢", false, 4));
+    }
+
+    #[test]
+    fn room_is_given_back_until_something_was_left_out() {
+        let mut room = Room::new(4);
+        assert!(room.take(4));
+        room.release(3);
+        assert_eq!((room.taken(4), room.take(3), room.take(1)), (1, true, false));
+        room.release(4);
+        assert!(room.is_full() && !room.take(1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Keys that hold base64 in one dialect or another.
-const BLOB_KEYS: [&str; 4] = ["data", "b64_json", "file_data", "bytes"];
+const BLOB_KEYS: [&str; 6] = ["data", "b64_json", "file_data", "bytes", "result", "encrypted_content"];
 
 /// Base64 shorter than this stays.
 const MIN_BLOB: usize = 512;
@@ -17,7 +17,7 @@ pub(crate) fn part(part: Value) -> Value {
         return reduce(part);
     };
     let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let Some(inner) = map.remove(&kind) else {
+    let Some(inner) = inner(&kind, &mut map) else {
         return reduce(Value::Object(map));
     };
     let mut reference = Map::new();
@@ -26,6 +26,17 @@ pub(crate) fn part(part: Value) -> Value {
     map.remove("type");
     reference.extend(map.into_iter().map(|(key, value)| (key, reduce(value))));
     Value::Object(reference)
+}
+
+/// The value that says what a part is: under its own name, or where Responses has it.
+fn inner(kind: &str, part: &mut Map<String, Value>) -> Option<Value> {
+    match kind {
+        "input_image" | "computer_screenshot" if part.get("image_url").is_some_and(Value::is_string) => {
+            part.remove("image_url")
+        }
+        "input_file" => Some(Value::Object(std::mem::take(part))),
+        _ => part.remove(kind),
+    }
 }
 
 /// Replaces data URLs and long base64 anywhere in a value.
@@ -64,7 +75,7 @@ fn inner_fields(kind: &str, inner: Value) -> Map<String, Value> {
     match (kind, inner) {
         (_, Value::String(text)) => link(text),
         ("input_audio", Value::Object(map)) => audio(map),
-        ("file", Value::Object(map)) => file(map),
+        ("file" | "input_file", Value::Object(map)) => file(map),
         (_, Value::Object(mut map)) if map.get("url").is_some_and(Value::is_string) => {
             match map.remove("url") {
                 Some(Value::String(url)) => link(url),
@@ -166,6 +177,24 @@ mod tests {
         );
         let known = json!({"type": "file", "file": {"file_id": "f-1"}});
         assert_eq!(part(known), json!({"type": "file", "file_id": "f-1"}));
+    }
+
+    #[test]
+    fn parts_of_responses_become_references() {
+        let image =
+            json!({"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"});
+        assert_eq!(
+            part(image),
+            json!({"type": "input_image", "media_type": "image/png", "bytes": 3, "detail": "low"})
+        );
+        let file =
+            json!({"type": "input_file", "file_data": "data:text/plain;base64,AAAA", "filename": "a.txt"});
+        assert_eq!(
+            part(file),
+            json!({"type": "input_file", "media_type": "text/plain", "bytes": 3, "filename": "a.txt"})
+        );
+        let known = json!({"type": "input_image", "file_id": "f-1"});
+        assert_eq!(part(known.clone()), known);
     }
 
     #[test]

@@ -71,7 +71,8 @@ fn thinking(content: &Value) -> String {
     text
 }
 
-fn normalise_content(content: Value) -> Value {
+/// Text where there is only text, else the parts, reduced to references.
+pub(crate) fn normalise_content(content: Value) -> Value {
     let Value::Array(mut parts) = content else {
         return content;
     };

@@ -8,6 +8,8 @@ use serde_json::Value;
 ///
 /// assert_eq!(Operation::detect("/v1/chat/completions"), Operation::Chat);
 /// assert_eq!(Operation::detect("/openai/deployments/x/chat/completions?api-version=1"), Operation::Chat);
+/// assert_eq!(Operation::detect("/v1/responses"), Operation::Responses);
+/// assert_eq!(Operation::detect("/v1/embeddings"), Operation::Embeddings);
 /// assert_eq!(Operation::detect("/v1/files"), Operation::Unknown);
 /// ```
 #[non_exhaustive]
@@ -16,16 +18,26 @@ use serde_json::Value;
 pub enum Operation {
     /// OpenAI Chat Completions, or a server that copies it.
     Chat,
+    /// OpenAI Responses, or a server that copies it.
+    Responses,
+    /// OpenAI Embeddings, or a server that copies it.
+    Embeddings,
     /// Anything else: recorded as plain JSON or text.
     #[default]
     Unknown,
 }
 
+/// How the paths of the known endpoints end.
+const ENDPOINTS: [(&str, Operation); 3] = [
+    ("chat/completions", Operation::Chat),
+    ("responses", Operation::Responses),
+    ("embeddings", Operation::Embeddings),
+];
+
 /// Endpoints of other dialects whose requests carry `messages` too.
-const FOREIGN: [&str; 8] = [
+const FOREIGN: [&str; 7] = [
     "/messages",
     "/messages/count_tokens",
-    "/responses",
     "/api/chat",
     "/v2/chat",
     "/converse",
@@ -38,11 +50,10 @@ impl Operation {
     /// does the HTTP method. Does not allocate.
     pub fn detect(path: &str) -> Self {
         let path = bare(path);
-        if path == "chat/completions" || path.ends_with("/chat/completions") {
-            Self::Chat
-        } else {
-            Self::Unknown
-        }
+        let is_end =
+            |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+        let known = ENDPOINTS.iter().find(|(end, _)| is_end(end));
+        known.map_or(Self::Unknown, |(_, operation)| *operation)
     }
 
     /// Detects by path, then by the shape of the request: `messages` with roles mean chat,

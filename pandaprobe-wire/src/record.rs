@@ -31,24 +31,54 @@ pub struct LlmRecord {
     pub parameters: Map<String, Value>,
     /// One normalised assistant message per choice, in index order.
     pub output: Vec<Value>,
+    /// Tool items of an answer of Responses, in order: those that the caller must run and those that the
+    /// provider ran. Empty for other operations; calls of the caller's tools are in `output` as well.
+    pub tools: Vec<ToolItem>,
     /// Visible reasoning of the first choice.
     pub reasoning: Option<String>,
     /// Refusal of the first choice.
     pub refusal: Option<String>,
     /// Token counts, as far as the provider gave them.
     pub usage: Option<Usage>,
-    /// Finish reason of the first choice, in the provider's own word.
+    /// Finish reason of the first choice, in the provider's own word. For Responses why the answer is
+    /// incomplete, else its status.
     pub finish_reason: Option<String>,
-    /// How many choices the answer has.
+    /// How many choices the answer has; for Responses one, or none where nothing came; for embeddings none.
     pub choices: usize,
     /// A non-2xx answer, or an error inside of a 2xx one.
     pub error: Option<WireError>,
     /// The provider's id of the answer.
     pub response_id: Option<String>,
-    /// The answer as JSON or text, capped. Only where the operation is unknown.
+    /// The answer as JSON or text, capped, where the operation is unknown; for embeddings `count` and
+    /// `dimensions` of the vectors; else absent.
     pub body: Option<Value>,
     /// What could not be read: malformed JSON, cut events, a cap that was reached.
     pub notes: Vec<String>,
+}
+
+/// A tool item of an answer: a call that the caller must run, or a tool that the provider ran.
+///
+/// Base64 is reduced to its size in every field.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ToolItem {
+    /// The `call_id` where the item has one, else the item's own id.
+    pub id: Option<String>,
+    /// The item's type: `function_call`, `web_search_call`, `mcp_call` and so on.
+    pub kind: String,
+    /// The name that the item gives: of a function, or of a tool of an MCP server. Else its type without
+    /// `_call`: `web_search`, `file_search`, `code_interpreter` and so on.
+    pub name: String,
+    /// Arguments, parsed (as text where they are cut off or no JSON); for items that have none, the fields
+    /// that are not told elsewhere here, such as `action`, `queries` or `code`.
+    pub input: Value,
+    /// Results, where the item holds them.
+    pub output: Option<Value>,
+    /// The item's status, in the provider's own word.
+    pub status: Option<String>,
+    /// Whether the provider ran the tool itself. False for what the caller must run.
+    pub executed: bool,
+    /// Why the tool failed.
+    pub error: Option<String>,
 }
 
 /// Token counts. Absent means that the provider did not say.

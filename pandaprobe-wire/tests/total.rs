@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{JSON, PATH, SSE, answer, delta, exchange, request, stream};
+use common::{EMBEDDINGS, JSON, PATH, RESPONSES, SSE, answer, delta, exchange, request, stream};
 use pandaprobe_wire::{Exchange, LlmRecord, Operation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -46,6 +46,13 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
         "<html>",
         "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":9,\"function\":{\"name\":\"f\",\"arguments\":{}}}]}}]}",
         "{\"error\":{\"message\":\"x\"}}",
+        "{\"type\":\"response.output_item.added\",\"output_index\":1,\"item\":{\"type\":\"message\",\"content\":[]}}",
+        "{\"type\":\"response.output_text.delta\",\"output_index\":1,\"content_index\":0,\"delta\":\"a\"}",
+        "{\"type\":\"response.function_call_arguments.delta\",\"item_id\":\"f\",\"delta\":\"{\"}",
+        "{\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[{\"type\":\"reasoning\"}]}}",
+        "{\"output\":[{\"type\":\"mcp_call\",\"arguments\":\"{\"},{\"type\":\"message\",\"content\":\"a\"}]}",
+        "{\"instructions\":\"a\",\"input\":[{\"type\":\"function_call\"},[1],\"a\"]}",
+        "{\"data\":[{\"embedding\":[1,2]}]}",
     ]);
     let piece = prop_oneof![
         8 => token.prop_map(|text| text.as_bytes().to_vec()),
@@ -56,14 +63,7 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
 
 /// Values with the keys of a chat exchange and anything behind them.
 fn chat_value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "[a-z\u{0}ż]{0,6}".prop_map(Value::from),
-    ];
-    let key = prop::sample::select(vec![
+    value(prop::sample::select(vec![
         "choices",
         "delta",
         "message",
@@ -95,7 +95,91 @@ fn chat_value() -> impl Strategy<Value = Value> {
         "n",
         "stream",
         "x_groq",
-    ]);
+    ]))
+}
+
+/// Values with the keys of an exchange of Responses or Embeddings.
+fn item_value() -> impl Strategy<Value = Value> {
+    value(prop::sample::select(vec![
+        "type",
+        "type",
+        "id",
+        "call_id",
+        "output_index",
+        "content_index",
+        "item_id",
+        "item",
+        "delta",
+        "response",
+        "output",
+        "content",
+        "text",
+        "refusal",
+        "summary",
+        "arguments",
+        "input",
+        "code",
+        "name",
+        "status",
+        "error",
+        "results",
+        "tools",
+        "incomplete_details",
+        "reason",
+        "usage",
+        "input_tokens",
+        "role",
+        "image_url",
+        "file_data",
+        "instructions",
+        "data",
+        "embedding",
+        "model",
+        "object",
+    ]))
+}
+
+/// Kinds of events and of items.
+fn kind() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "message",
+        "reasoning",
+        "function_call",
+        "custom_tool_call",
+        "web_search_call",
+        "mcp_call",
+        "mcp_list_tools",
+        "function_call_output",
+        "item_reference",
+        "input_image",
+        "input_file",
+        "output_text",
+        "refusal",
+        "response.created",
+        "response.output_item.added",
+        "response.output_item.done",
+        "response.output_text.delta",
+        "response.refusal.delta",
+        "response.reasoning_text.delta",
+        "response.function_call_arguments.delta",
+        "response.completed",
+        "response.failed",
+        "error",
+        "",
+    ])
+}
+
+/// Values with keys of a kind of traffic and anything behind them.
+fn value(key: impl Strategy<Value = &'static str> + Clone + 'static) -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z\u{0}ż]{0,6}".prop_map(Value::from),
+        kind().prop_map(Value::from),
+        (0_u64..3).prop_map(Value::from),
+    ];
     leaf.prop_recursive(7, 64, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
@@ -126,7 +210,7 @@ proptest! {
     #[test]
     fn any_bytes_give_the_same_record_in_any_pieces(
         request in traffic(), body in traffic(), status in prop::sample::select(vec![200_u16, 204, 301, 429, 500]),
-        content_type in prop::sample::select(vec![None, JSON, SSE, Some("")]), path in prop::sample::select(vec![PATH, "/other"]),
+        content_type in prop::sample::select(vec![None, JSON, SSE, Some("")]), path in prop::sample::select(vec![PATH, RESPONSES, EMBEDDINGS, "/other"]),
         step in 1_usize..30,
     ) {
         let whole = run(path, &request, status, content_type, &body, usize::MAX);
@@ -148,6 +232,36 @@ proptest! {
             let streamed = run(PATH, request.as_bytes(), 200, SSE, &events, 7);
             prop_assert!(streamed.terminal && streamed.output.len() == streamed.choices);
         }
+    }
+
+    #[test]
+    fn any_items_give_a_record(
+        request in item_value(), first in item_value(), second in item_value(), kinds in prop::collection::vec(kind(), 5),
+    ) {
+        let typed = |kind: &str, value: &Value| match value.clone() {
+            Value::Object(mut map) => {
+                map.insert("type".into(), Value::from(kind));
+                Value::Object(map)
+            }
+            other => json!({"type": kind, "content": [other], "delta": "a"}),
+        };
+        let items = [typed(kinds[0], &first), typed(kinds[1], &second), first.clone()];
+        let request = json!({"input": [typed(kinds[4], &request), request]}).to_string();
+        let body = json!({"output": items, "data": items, "status": first});
+        let events = [
+            typed("response.output_item.added", &json!({"item": items[0]})),
+            typed(kinds[2], &first),
+            typed(kinds[3], &json!({"item": items[1], "delta": "a", "output_index": 0, "response": body})),
+        ];
+        for (path, operation) in [(RESPONSES, Operation::Responses), (EMBEDDINGS, Operation::Embeddings)] {
+            let blocking = run(path, request.as_bytes(), 200, JSON, body.to_string().as_bytes(), 7);
+            prop_assert_eq!((blocking.operation, blocking.terminal), (operation, true));
+            prop_assert!(blocking.choices <= 1 && blocking.output.len() == blocking.choices);
+            let streamed = run(path, request.as_bytes(), 200, SSE, &stream(&events), 7);
+            prop_assert!(streamed.terminal && streamed.output.len() == streamed.choices);
+        }
+        let read = run(RESPONSES, request.as_bytes(), 200, JSON, b"{}", 7).input;
+        prop_assert!(read.iter().all(|message| !message.is_object() || message.get("role").is_some()));
     }
 }
 
@@ -198,6 +312,53 @@ fn a_stream_of_many_events_takes_linear_time() {
         let body = event.repeat(size / event.len());
         let record = exchange(&request(true), 200, SSE, body.as_bytes().chunks(1000)).record();
         assert_eq!(record.output[0]["content"].as_str().map(str::len), Some(size / event.len()));
+    });
+}
+
+#[test]
+fn a_response_of_many_items_takes_linear_time() {
+    assert_linear(|size| {
+        let call =
+            |n: usize| json!({"type": "shell_call", "id": format!("i{n}"), "call_id": format!("c{n}")});
+        let output =
+            |n: usize| json!({"type": "shell_call_output", "call_id": format!("c{n}"), "output": "a"});
+        let count = size / 2000;
+        let items: Vec<Value> = (0..count).flat_map(|n| [call(n), output(n)]).collect();
+        let body = json!({"output": items}).to_string();
+        let mut exchange = Exchange::new(RESPONSES, b"{}");
+        exchange.push(body.as_bytes());
+        exchange.end();
+        assert_eq!(exchange.record().tools.len(), count);
+    });
+}
+
+#[test]
+fn a_response_in_many_events_takes_linear_time() {
+    assert_linear(|size| {
+        let mut exchange = Exchange::new(RESPONSES, br#"{"stream":true}"#);
+        for n in 0..size / 4000 {
+            let id = format!("i{n}");
+            let item = json!({"type": "function_call", "id": id, "name": "f", "arguments": ""});
+            let added = json!({"type": "response.output_item.added", "item": item});
+            let delta =
+                json!({"type": "response.function_call_arguments.delta", "item_id": id, "delta": "{}"});
+            let done = json!({"type": "response.output_item.done", "item": item});
+            let ended = json!({"type": "response.completed", "response": {"output": []}});
+            exchange.push(&stream(&[added, delta, done, ended]));
+        }
+        let tools = exchange.record().tools;
+        assert!(tools.len() == size / 4000 && tools.iter().all(|tool| tool.input == json!({})));
+    });
+}
+
+#[test]
+fn a_request_of_many_items_takes_linear_time() {
+    assert_linear(|size| {
+        let thought = json!({"type": "reasoning", "summary": ["a"]});
+        let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+        let items: Vec<&Value> = (0..size / 1000).flat_map(|_| [&thought, &call]).collect();
+        let record = Exchange::new(RESPONSES, json!({"input": items}).to_string().as_bytes()).record();
+        assert_eq!(record.input[0]["tool_calls"].as_array().map(Vec::len), Some(size / 1000));
     });
 }
 

@@ -8,11 +8,11 @@ use crate::{
     Usage, WireError,
     dialect::{Answer, Decoder, Request, unknown_request},
     error,
-    limits::{Room, head_chars},
+    limits::Room,
     message,
 };
 
-use super::{choice::Choice, usage};
+use super::{choice::Choice, name, parameters, usage};
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 15] = [
@@ -33,9 +33,6 @@ const PARAMETERS: [&str; 15] = [
     "service_tier",
 ];
 
-/// Characters kept of a model name or an id.
-const MAX_NAME: usize = 500;
-
 /// Bytes charged for a choice beside its text.
 const CHOICE_COST: usize = 512;
 
@@ -49,7 +46,7 @@ pub(crate) fn request(value: Value) -> Request {
         streaming: map.get("stream") == Some(&Value::Bool(true)),
         choices: map.get("n").and_then(Value::as_u64).unwrap_or(1),
         input: input(&mut map),
-        parameters: parameters(map),
+        parameters: parameters(map, &PARAMETERS),
     }
 }
 
@@ -59,11 +56,6 @@ fn input(request: &mut Map<String, Value>) -> Vec<Value> {
         Some(Value::Array(messages)) => messages.into_iter().map(message::normalise).collect(),
         Some(other) => vec![message::normalise(other)],
     }
-}
-
-fn parameters(mut request: Map<String, Value>) -> Map<String, Value> {
-    let known = PARAMETERS.iter();
-    known.filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?))).collect()
 }
 
 /// The decoder of an answer.
@@ -104,7 +96,7 @@ impl Chat {
             self.id = name(value.get("id"));
         }
         let nested = value.get("x_groq").and_then(|extra| extra.get("usage"));
-        let usage = value.get("usage").and_then(usage::read).or_else(|| usage::read(nested?));
+        let usage = value.get("usage").and_then(usage::chat).or_else(|| usage::chat(nested?));
         self.usage = usage.or(self.usage.take());
         self.fail(error::inside(value));
     }
@@ -179,7 +171,7 @@ impl Decoder for Chat {
             finish_reason: first.and_then(Choice::finish_reason).map(str::to_owned),
             choices: self.choices.len(),
             error: self.error.clone(),
-            body: None,
+            ..Answer::default()
         }
     }
 }
@@ -190,9 +182,4 @@ fn choices(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn index(choice: &Value) -> u64 {
     choice.get("index").and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn name(value: Option<&Value>) -> Option<String> {
-    let text = value?.as_str().filter(|text| !text.is_empty())?;
-    Some(head_chars(text, MAX_NAME).to_owned())
 }

@@ -7,8 +7,7 @@ use crate::{
     media,
 };
 
-/// Characters kept of a finish reason.
-const MAX_WORD: usize = 200;
+use super::MAX_WORD;
 
 /// One choice of an answer, merged from its deltas or from its one message.
 #[derive(Debug, Default)]

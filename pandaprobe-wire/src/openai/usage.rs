@@ -7,13 +7,53 @@ use crate::Usage;
 /// Further counts kept.
 const MAX_DETAILS: usize = 64;
 
-/// Reads a `usage` object; none without prompt and completion tokens.
-pub(super) fn read(raw: &Value) -> Option<Usage> {
-    let prompt = raw.get("prompt_tokens_details").unwrap_or(&Value::Null);
-    let completion = raw.get("completion_tokens_details").unwrap_or(&Value::Null);
-    let usage = Usage {
-        prompt_tokens: count(raw, "prompt_tokens"),
-        completion_tokens: count(raw, "completion_tokens"),
+/// What a dialect calls the two sides of an exchange.
+struct Names {
+    prompt: &'static str,
+    prompt_details: &'static str,
+    completion: &'static str,
+    completion_details: &'static str,
+}
+
+const CHAT: Names = Names {
+    prompt: "prompt_tokens",
+    prompt_details: "prompt_tokens_details",
+    completion: "completion_tokens",
+    completion_details: "completion_tokens_details",
+};
+
+const RESPONSES: Names = Names {
+    prompt: "input_tokens",
+    prompt_details: "input_tokens_details",
+    completion: "output_tokens",
+    completion_details: "output_tokens_details",
+};
+
+/// Reads a `usage` object of a chat; none without prompt and completion tokens.
+pub(super) fn chat(raw: &Value) -> Option<Usage> {
+    Some(read(raw, &CHAT)).filter(is_given)
+}
+
+/// Reads a `usage` object of a response; none without input and output tokens.
+pub(super) fn responses(raw: &Value) -> Option<Usage> {
+    Some(read(raw, &RESPONSES)).filter(is_given)
+}
+
+/// Reads a `usage` object of embeddings; some servers give only the total.
+pub(super) fn embeddings(raw: &Value) -> Option<Usage> {
+    Some(read(raw, &CHAT)).filter(|usage| is_given(usage) || usage.total_tokens.is_some())
+}
+
+fn is_given(usage: &Usage) -> bool {
+    usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()
+}
+
+fn read(raw: &Value, names: &Names) -> Usage {
+    let prompt = raw.get(names.prompt_details).unwrap_or(&Value::Null);
+    let completion = raw.get(names.completion_details).unwrap_or(&Value::Null);
+    Usage {
+        prompt_tokens: count(raw, names.prompt),
+        completion_tokens: count(raw, names.completion),
         total_tokens: count(raw, "total_tokens").filter(|total| *total > 0),
         reasoning_tokens: first(&[(completion, "reasoning_tokens"), (raw, "reasoning_tokens")]),
         cache_read_tokens: first(&[
@@ -24,9 +64,7 @@ pub(super) fn read(raw: &Value) -> Option<Usage> {
         ]),
         cache_creation_tokens: first(&[(prompt, "cache_write_tokens"), (raw, "cache_creation_input_tokens")]),
         details: details(completion),
-    };
-    let said = usage.prompt_tokens.is_some() || usage.completion_tokens.is_some();
-    said.then_some(usage)
+    }
 }
 
 fn first(places: &[(&Value, &str)]) -> Option<u64> {

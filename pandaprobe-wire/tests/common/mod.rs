@@ -5,6 +5,8 @@ use pandaprobe_wire::{Exchange, LlmRecord};
 use serde_json::{Value, json};
 
 pub(crate) const PATH: &str = "/v1/chat/completions";
+pub(crate) const RESPONSES: &str = "/v1/responses";
+pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
 pub(crate) const JSON: Option<&str> = Some("application/json; charset=utf-8");
 pub(crate) const SSE: Option<&str> = Some("text/event-stream; charset=utf-8");
 
@@ -25,7 +27,18 @@ pub(crate) fn exchange<'a>(
     content_type: Option<&str>,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Exchange {
-    let mut exchange = Exchange::new(PATH, request);
+    exchange_at(PATH, request, status, content_type, pieces)
+}
+
+/// An exchange with any endpoint that has ended.
+pub(crate) fn exchange_at<'a>(
+    path: &str,
+    request: &[u8],
+    status: u16,
+    content_type: Option<&str>,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Exchange {
+    let mut exchange = Exchange::new(path, request);
     exchange.start(status, content_type);
     for piece in pieces {
         exchange.push(piece);
@@ -65,4 +78,17 @@ pub(crate) fn finish(index: u64, reason: &str) -> Value {
 /// A blocking answer with one message.
 pub(crate) fn answer(message: Value) -> Value {
     json!({"id": "r-1", "model": "m-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+}
+
+/// The record of a blocking exchange with any endpoint.
+pub(crate) fn blocking_at(path: &str, request: &Value, answer: &Value) -> LlmRecord {
+    let (request, answer) = (request.to_string(), answer.to_string());
+    exchange_at(path, request.as_bytes(), 200, JSON, [answer.as_bytes()]).record()
+}
+
+/// The bytes of an event stream as Responses has it: named events and no `[DONE]`.
+pub(crate) fn named_stream(events: &[Value]) -> Vec<u8> {
+    let name = |event: &Value| event["type"].as_str().unwrap_or_default().to_owned();
+    let events = events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event)));
+    events.collect::<String>().into_bytes()
 }
