@@ -68,10 +68,6 @@ impl Ids {
         Self { session: self.session.or(|| outer.session.clone()), user: self.user.or(|| outer.user.clone()) }
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        !self.session.is_unset() && !self.user.is_unset()
-    }
-
     pub(crate) fn is_unset(&self) -> bool {
         self.session.is_unset() && self.user.is_unset()
     }

@@ -402,3 +402,56 @@ async fn a_task_that_spawns_its_successor_for_ever_neither_grows_nor_overflows()
     .await;
     assert_eq!(captured.traces.len(), 1);
 }
+
+#[tokio::test]
+async fn a_scope_that_is_spawned_as_it_is_written_keeps_its_own_identity() {
+    let captured = capture(|| async {
+        user("alice")
+            .session("alice's")
+            .scope(async {
+                tokio::spawn(user("bob").scope(trace("spawned").scope(|_| async {}))).await.unwrap();
+                pandaprobe::spawn(user("bob").scope(trace("handed over").scope(|_| async {}))).await.unwrap();
+                let three =
+                    user("bob").scope(session("bob's").scope(trace("three layers").scope(|_| async {})));
+                tokio::spawn(three).await.unwrap();
+                let elsewhere = user("bob").scope(trace("other thread").scope(|_| async {}));
+                let run =
+                    || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(elsewhere);
+                std::thread::scope(|threads| threads.spawn(run).join().unwrap());
+                let late = trace("set there").scope(|_| async {});
+                let setting = async {
+                    set_user("bob");
+                    late.await;
+                };
+                pandaprobe::spawn(setting).await.unwrap();
+            })
+            .await;
+    })
+    .await;
+    for name in ["spawned", "handed over", "three layers", "other thread", "set there"] {
+        assert_eq!(who(&captured, name).1.as_deref(), Some("bob"), "{name}");
+    }
+    assert_eq!(who(&captured, "three layers").0.as_deref(), Some("bob's"));
+}
+
+#[tokio::test]
+async fn a_step_of_another_user_stays_with_the_client_of_its_trace() {
+    let kept = pandaprobe::MemoryExporter::default();
+    let client = pandaprobe::Client::new(pandaprobe::Config::new().exporter(kept.clone())).unwrap();
+    client.trace("t").user_id("bob").scope(|_| user("eve").scope(span("eve's").scope(async {}))).await;
+    client.shutdown(Duration::from_secs(5)).unwrap();
+    let eves = kept.traces().into_iter().find(|trace| trace.name == "eve's").expect("it is recorded");
+    assert_eq!(eves.user_id.as_deref(), Some("eve"));
+}
+
+#[tokio::test]
+async fn a_span_of_a_handle_in_another_users_scope_is_that_users() {
+    let captured = capture(|| async {
+        let hers = trace("hers").user_id("alice").start();
+        user("bob").scope(async { hers.span("bob's").start().end() }).await;
+        hers.span("alice's").start().end();
+    })
+    .await;
+    assert_eq!(captured.trace("hers").spans.len(), 1);
+    assert_eq!(captured.trace("bob's").user_id.as_deref(), Some("bob"));
+}

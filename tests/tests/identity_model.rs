@@ -21,6 +21,8 @@ enum Op {
     Set(usize, u8),
     /// Handed over.
     Spawn(Vec<Op>),
+    /// A trace in two scopes, spawned as it is written: handed over or not.
+    Written(u32, Who, Who, bool, Vec<Op>),
     /// Not handed over.
     Bare(Vec<Op>),
     Yield,
@@ -46,6 +48,8 @@ fn program() -> impl Strategy<Value = Vec<Op>> {
             (who(), who(), body.clone()).prop_map(|(who, scope, body)| Op::Handle(0, who, scope, body)),
             body.clone().prop_map(|body| Op::Span(0, body)),
             body.clone().prop_map(Op::Spawn),
+            (who(), who(), any::<bool>(), body.clone())
+                .prop_map(|(one, two, handed, body)| Op::Written(0, one, two, handed, body)),
             body.prop_map(Op::Bare),
         ]
     });
@@ -59,7 +63,10 @@ fn program() -> impl Strategy<Value = Vec<Op>> {
 fn number(ops: &mut [Op], next: &mut u32) {
     for op in ops {
         match op {
-            Op::Trace(name, _, body) | Op::Handle(name, _, _, body) | Op::Span(name, body) => {
+            Op::Trace(name, _, body)
+            | Op::Handle(name, _, _, body)
+            | Op::Written(name, _, _, _, body)
+            | Op::Span(name, body) => {
                 *next += 1;
                 *name = *next;
                 number(body, next);
@@ -109,6 +116,12 @@ fn run(ops: Vec<Op>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
                 Op::Set(0, value) => pandaprobe::set_session(text(value)),
                 Op::Set(_, value) => pandaprobe::set_user(text(value)),
                 Op::Spawn(body) => drop(tokio::spawn(run(body).in_current_scope()).await),
+                Op::Written(name, one, two, handed, body) => {
+                    let inner = trace(name, [None; 2]).scope(|_| run(body));
+                    let written = scope(one).scope(scope(two).scope(inner));
+                    let task = if handed { pandaprobe::spawn(written) } else { tokio::spawn(written) };
+                    drop(task.await);
+                }
                 Op::Bare(body) => drop(tokio::spawn(run(body)).await),
                 Op::Yield => tokio::task::yield_now().await,
             }
@@ -216,6 +229,12 @@ impl Model {
                 Op::Span(name, body) => self.span(*name, body, here),
                 Op::Set(slot, value) => self.set(*slot, *value, here),
                 Op::Spawn(body) => self.run(body, &here.copied()),
+                // A scope that is spawned as it is written is cut off from here as what is handed over is.
+                Op::Written(name, one, two, _, body) => {
+                    let around = here.copied().below(*one, None, false).below(*two, None, false);
+                    let trace = self.begin(*name, [None; 2], &around);
+                    self.run(body, &around.below([None; 2], Some((trace, true)), false));
+                }
                 // Nothing is recorded there: no client, no scope.
                 Op::Bare(_) | Op::Yield => {}
             }

@@ -24,6 +24,12 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
             job.await.unwrap();
         }
     });
+    // A copied default is no scope: a spawned step of somebody else's trace stays in it.
+    runtime.block_on(pandaprobe::trace("bob's").user_id("bob").scope(|_| async {
+        pandaprobe::spawn(pandaprobe::span("spawned step").scope(async {})).await.unwrap();
+        pandaprobe::spawn_blocking(|| pandaprobe::span("blocking step").run(|_| ())).await.unwrap();
+    }));
+
     set_user("worker");
     set_session("batch");
     note("main");
@@ -41,6 +47,10 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     std::thread::spawn(|| {
         set_user("carol");
         trace("thread that set").run(|_| ());
+        std::thread::spawn(|| trace("its thread").run(|_| ())).join().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { tokio::spawn(async { trace("its task").run(|_| ()) }).await.unwrap() });
+        pandaprobe::Scope::shared().run(|| trace("its call").run(|_| ()));
     })
     .join()
     .unwrap();
@@ -63,6 +73,11 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     }
     assert_eq!(of("scope"), is(Some("batch"), Some("explicit")));
     assert_eq!(of("thread that set"), is(Some("batch"), None), "neither refused nor somebody else's");
+    for name in ["its thread", "its task", "its call"] {
+        assert_eq!(of(name).1, None, "{name}");
+    }
+    let bobs = kept.traces().into_iter().find(|trace| trace.name == "bob's").unwrap();
+    assert_eq!((bobs.user_id.as_deref(), bobs.spans.len()), (Some("bob"), 2));
     assert_eq!(of("set again"), is(Some("batch"), Some("worker 2")));
     assert_eq!(guard.client().stats().reports[&ReportKind::IdentityRefused], 2);
 }

@@ -1,14 +1,13 @@
 //! `set_user` and `set_session`: in a scope they change that scope, outside of all the process default.
 
 use std::{
-    cell::RefCell,
     sync::{Arc, LazyLock, Mutex},
     thread::{self, ThreadId},
 };
 
 use tokio::task;
 
-use super::{Frame, Position, Surroundings, current};
+use super::{Frame, Position, current};
 use crate::{
     identity::{Ids, Slot},
     report::ReportKind,
@@ -20,8 +19,8 @@ use crate::{
 /// Inside a scope it changes that scope until it ends, across awaits. Outside of any scope it sets the
 /// process default, but only on the one thread, outside of any spawned task, that set it first: worker set-up
 /// in `main`. Anywhere else (a request in a spawned task, without a scope) it changes nothing, and `on_error`
-/// hears of it: a default set there would land on other users. From then on spawned tasks have no default for
-/// that slot, since each could have meant somebody else. Open a scope instead:
+/// hears of it: a default set there would land on other users. From then on only the thread that set the
+/// default has one for that slot, since everything else could mean somebody else. Open a scope instead:
 ///
 /// ```
 /// # async fn handle() {}
@@ -79,51 +78,36 @@ fn told(affected: usize) {
 /// The process default: a layer outside of all others, with the thread that may set it.
 static DEFAULT: LazyLock<(Mutex<Option<ThreadId>>, Arc<Frame>)> = LazyLock::new(Default::default);
 
-thread_local! {
-    /// Slots whose value on this thread was refused: it wanted to be somebody else than the default.
-    static REFUSED: RefCell<Ids> = RefCell::default();
-}
-
-/// Slots that somebody in a spawned task wanted to set. Tasks then have no default: each could have meant
-/// somebody else.
-static REFUSED_IN_TASKS: Mutex<Ids> = Mutex::new(Ids { session: Slot::Unset, user: Slot::Unset });
+/// Slots that somebody wanted to set who may not. Whoever that was, and whatever else works beside, could mean
+/// somebody else than the default; so from then on only the thread that set the default has it.
+static REFUSED: Mutex<Ids> = Mutex::new(Ids { session: Slot::Unset, user: Slot::Unset });
 
 fn set_default(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
-    let in_task = task::try_id().is_some();
-    let here = thread::current().id();
-    let may = !in_task && *lock(&DEFAULT.0).get_or_insert(here) == here;
-    if may {
+    let is_first = || *lock(&DEFAULT.0).get_or_insert(thread::current().id()) == thread::current().id();
+    if task::try_id().is_none() && is_first() {
         return told(DEFAULT.1.set(pick, value));
     }
-    if in_task {
-        *pick(&mut lock(&REFUSED_IN_TASKS)) = value;
-    } else {
-        // A thread that serves one user after another must not fall back to the first thread's user.
-        let _ = REFUSED.try_with(|refused| *pick(&mut refused.borrow_mut()) = value);
-    }
+    *pick(&mut lock(&REFUSED)) = value;
     let message =
         format!("set_{what} was called outside of any scope where it could land on others: open a scope");
     crate::client::report(ReportKind::IdentityRefused, message);
 }
 
-/// Adds the process default to `here`.
-pub(super) fn surround(here: &mut Surroundings) {
+/// The layer of the process default.
+pub(super) fn frame() -> Arc<Frame> {
+    Arc::clone(&DEFAULT.1)
+}
+
+/// The process default, as far as it is one for where the program is.
+pub(super) fn usable() -> Ids {
     let ids = DEFAULT.1.ids();
-    if here.ids.is_complete() || ids.is_unset() {
-        return;
+    if ids.is_unset() {
+        return ids;
     }
-    let refused = if task::try_id().is_some() {
-        lock(&REFUSED_IN_TASKS).clone()
-    } else {
-        REFUSED.try_with(|refused| refused.borrow().clone()).unwrap_or_default()
-    };
-    let usable = Ids {
+    let is_owner = task::try_id().is_none() && *lock(&DEFAULT.0) == Some(thread::current().id());
+    let refused = if is_owner { Ids::default() } else { lock(&REFUSED).clone() };
+    Ids {
         session: if refused.session.is_unset() { ids.session } else { Slot::Unset },
         user: if refused.user.is_unset() { ids.user } else { Slot::Unset },
-    };
-    let before = here.ids.clone();
-    here.ids = here.ids.or(&usable);
-    if here.ids != before {
-        here.sources.push(Arc::clone(&DEFAULT.1));
     }
 }

@@ -35,8 +35,20 @@ pub(crate) struct Frame {
     pub(super) enters_trace: bool,
     /// The layer only entered a span, so that `set_*` goes to the one outside of it.
     pub(super) enters_span: bool,
-    /// The layer is a copy, and all there is: the process default was copied with it.
-    pub(super) is_copy: bool,
+    /// The layer is a copy, and all there is.
+    pub(super) copied: Option<Copied>,
+}
+
+/// What a copy keeps of what it was made of, beside what that says.
+#[derive(Clone, Default)]
+pub(super) struct Copied {
+    /// The process default where it was made. It is no scope: it says whose a trace is that begins here, and
+    /// nothing of what is recorded in one.
+    pub(super) defaults: Ids,
+    /// The layers it was made of: what was made inside of one of them is at home here too.
+    origins: Vec<Weak<Frame>>,
+    /// It stands for the caller within one call, so a later change of the default is a change here.
+    pub(super) for_caller: bool,
 }
 
 #[derive(Default)]
@@ -80,23 +92,32 @@ impl Frame {
         std::iter::successors(Some(self), |frame| frame.outer.get().map(Arc::as_ref))
     }
 
-    /// Whether `outer` is this layer or one outside of it.
+    /// Whether `outer` is this layer or one outside of it, or one of them is a copy of it.
     pub(super) fn is_within(&self, outer: &Arc<Frame>) -> bool {
-        self.layers().any(|frame| std::ptr::eq(frame, outer.as_ref()))
+        let is_outer = |frame: *const Frame| std::ptr::eq(frame, Arc::as_ptr(outer));
+        self.layers().any(|frame| {
+            let origins = frame.copied.iter().flat_map(|copied| &copied.origins);
+            is_outer(frame) || origins.into_iter().any(|origin| is_outer(origin.as_ptr()))
+        })
     }
 
     pub(super) fn ids(&self) -> Ids {
         lock(&self.state).ids.clone()
     }
 
-    /// What layers inside `trace`, its own included, say of identity, and what those outside of it say.
+    /// What layers inside `trace`, its own included, say of identity, and what those outside of it say. Nothing
+    /// is inside of a trace that was not entered here.
     pub(super) fn ids_around(&self, trace: &Arc<TraceRecord>) -> (Ids, Ids) {
-        let (mut inside, mut outside, mut is_inside) = (Ids::default(), Ids::default(), true);
+        let is_border = |frame: &Frame| {
+            let at = frame.position.as_ref();
+            frame.enters_trace && at.is_some_and(|at| Arc::ptr_eq(&at.trace, trace))
+        };
+        let (mut inside, mut outside) = (Ids::default(), Ids::default());
+        let mut is_inside = self.layers().any(is_border);
         for frame in self.layers() {
             let ids = if is_inside { &mut inside } else { &mut outside };
             *ids = ids.or(&frame.ids());
-            let at = frame.position.as_ref();
-            is_inside &= !(frame.enters_trace && at.is_some_and(|at| Arc::ptr_eq(&at.trace, trace)));
+            is_inside &= !is_border(frame);
         }
         (inside, outside)
     }
@@ -156,25 +177,32 @@ impl Frame {
         begun.iter().filter(under_old).count()
     }
 
-    /// Whether this is, or is inside of, a copy.
-    pub(super) fn is_in_copy(&self) -> bool {
-        self.layers().any(|frame| frame.is_copy)
+    /// The copy that this is, or is inside of.
+    pub(super) fn copied(&self) -> Option<&Copied> {
+        self.layers().find_map(|frame| frame.copied.as_ref())
     }
 
     /// The same as one layer (and one for the trace it is in), cut off from all others, with the process
     /// default as it is here.
     pub(super) fn detached(self: &Arc<Self>) -> Arc<Self> {
+        self.copy(false)
+    }
+
+    /// [`detached`](Self::detached), for what is done on behalf of the caller within one call.
+    pub(super) fn detached_for_caller(self: &Arc<Self>) -> Arc<Self> {
+        self.copy(true)
+    }
+
+    fn copy(self: &Arc<Self>, for_caller: bool) -> Arc<Self> {
         let mut here = Surroundings::default();
         self.surround(&mut here);
-        if !self.is_in_copy() {
-            super::defaults::surround(&mut here);
-        }
+        let defaults = self.copied().map_or_else(super::defaults::usable, |copied| copied.defaults.clone());
         let outer = Self {
             state: Mutex::new(State::new(here.ids)),
             tags: here.tags,
             metadata: here.metadata,
             client: self.client(),
-            is_copy: true,
+            copied: Some(Copied { defaults, origins: self.origins(), for_caller }),
             ..Self::default()
         };
         let Some(position) = self.position() else {
@@ -184,6 +212,20 @@ impl Frame {
         let inner = Self::at(Some(Arc::new(outer)), position);
         lock(&inner.state).ids = inside;
         Arc::new(inner)
+    }
+
+    /// This layer and those outside of it, with what those were copied from as long as that lives: tasks that
+    /// spawn their successors would otherwise remember all of their ancestors.
+    fn origins(self: &Arc<Self>) -> Vec<Weak<Frame>> {
+        let mut origins = Vec::new();
+        let mut layer = Some(self);
+        while let Some(frame) = layer {
+            let earlier = frame.copied.iter().flat_map(|copied| &copied.origins);
+            origins.extend(earlier.filter(|origin| origin.strong_count() > 0).cloned());
+            origins.push(Arc::downgrade(frame));
+            layer = frame.outer.get();
+        }
+        origins
     }
 }
 

@@ -43,13 +43,17 @@ impl Surroundings {
     /// Those of the place where the program is, for something with the `explicit` identity.
     pub(crate) fn here(explicit: &Ids) -> Self {
         let mut here = Self { ids: explicit.clone(), ..Self::default() };
-        if let Some(frame) = current() {
+        let frame = current();
+        if let Some(frame) = &frame {
             frame.surround(&mut here);
-            if frame.is_in_copy() {
-                return here;
-            }
         }
-        defaults::surround(&mut here);
+        let copied = frame.as_ref().and_then(|frame| frame.copied());
+        let defaults = copied.map_or_else(defaults::usable, |copied| copied.defaults.clone());
+        let filled = here.ids.or(&defaults);
+        if filled != here.ids && copied.is_none_or(|copied| copied.for_caller) {
+            here.sources.push(defaults::frame());
+        }
+        here.ids = filled;
         here
     }
 

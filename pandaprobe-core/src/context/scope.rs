@@ -94,7 +94,9 @@ impl Scope {
     /// What is current here, trace and span included, shared and not copied: for an integration whose work is
     /// done elsewhere on behalf of the caller, within one call.
     pub fn shared() -> Self {
-        Self { carried: Some(current().unwrap_or_default()), ..Self::default() }
+        // Without a scope there is nothing to share but the default, which must not be another one elsewhere.
+        let here = current().unwrap_or_else(|| Arc::<Frame>::default().detached_for_caller());
+        Self { carried: Some(here), ..Self::default() }
     }
 
     /// Sets the session; see [`session`].

@@ -8,7 +8,7 @@ use crate::{
     context::{Position, Surroundings, current, ids_within},
     identity::{Ids, Slot},
     model::{Object, SpanData, Timestamp, TraceData},
-    pipeline::{Decode, Exit, Root, SpanRecord, TraceRecord},
+    pipeline::{Decode, Exit, Intake, Root, SpanRecord, TraceRecord},
     report::ReportKind,
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Opening {
     /// Where to go instead of where the program is.
     pub(crate) position: Option<Position>,
     pub(crate) decoder: Option<Box<dyn Decode>>,
+    /// Where to record unless a client is named.
+    pub(crate) intake: Option<Intake>,
 }
 
 /// A span that has begun, and whether a trace was opened for it.
@@ -53,16 +55,16 @@ impl Opening {
         if client::anything_enabled() { Self::named(name) } else { Self::default() }
     }
 
-    fn client(&self) -> Option<Client> {
-        self.client.clone().filter(Client::is_enabled).or_else(|| match self.client {
-            Some(_) => None,
-            None => client::current(),
-        })
+    fn intake(&self) -> Option<Intake> {
+        match &self.client {
+            Some(client) => client.intake().cloned(),
+            None => self.intake.clone().or_else(|| client::current()?.intake().cloned()),
+        }
     }
 
     /// Begins a trace; `None` if nothing is recorded.
     pub(crate) fn trace(self, root: Root, fill: impl FnOnce(&mut TraceData)) -> Option<Arc<TraceRecord>> {
-        let client = self.client()?;
+        let intake = self.intake()?;
         let mut here = Surroundings::here(&self.ids);
         let mut data = TraceData::new(self.name, Timestamp::now());
         data.tags = union(std::mem::take(&mut here.tags), self.tags);
@@ -72,7 +74,7 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
-        let record = TraceRecord::start(client.intake()?, root, here.ids.clone(), here.scoped.clone(), data)?;
+        let record = TraceRecord::start(&intake, root, here.ids.clone(), here.scoped.clone(), data)?;
         here.begun(&record);
         Some(record)
     }
@@ -83,9 +85,8 @@ impl Opening {
         if !client::anything_enabled() {
             return None;
         }
-        let given = self.position.clone();
-        let position = given.clone().or_else(|| current()?.position());
-        let joined = position.as_ref().filter(|position| self.may_join(position, given.is_some()));
+        let position = self.position.clone().or_else(|| current()?.position());
+        let joined = position.as_ref().filter(|position| self.may_join(position));
         if let Some(position) = joined {
             let span = self.join(position, fill)?;
             return Some(Begun { span, own_trace: false });
@@ -93,6 +94,8 @@ impl Opening {
         if position.is_none() && alone == Alone::Skip {
             return None;
         }
+        // What leaves a trace because it is somebody else's is recorded where that trace is.
+        self.intake = position.map(|position| position.trace.intake.clone());
         let decoder = self.decoder.take();
         let name = self.name.clone();
         let trace = self.trace(Root::Span(OnceLock::new()), |_| ())?;
@@ -107,13 +110,12 @@ impl Opening {
     }
 
     /// Whether this belongs to whom the trace at `position` belongs to.
-    fn may_join(&self, position: &Position, given: bool) -> bool {
+    fn may_join(&self, position: &Position) -> bool {
         let same_client = self.client.as_ref().is_none_or(|client| {
-            let reporter = |intake: &crate::pipeline::Intake| Arc::as_ptr(&intake.reporter);
+            let reporter = |intake: &Intake| Arc::as_ptr(&intake.reporter);
             client.intake().map(reporter) == Some(reporter(&position.trace.intake))
         });
-        let ids = if given { self.ids.clone() } else { ids_within(&self.ids, position) };
-        same_client && position.trace.admit(&ids)
+        same_client && position.trace.admit(&ids_within(&self.ids, position))
     }
 
     fn join(&mut self, position: &Position, fill: impl FnOnce(&mut SpanData)) -> Option<Arc<SpanRecord>> {
