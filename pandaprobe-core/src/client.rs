@@ -18,7 +18,7 @@ use crate::{
     export::{Exporter, HttpExporter},
     model::{ScoreData, ScoreValue, TraceId},
     pipeline::{Intake, Pipeline},
-    report::{ReportKind, Reporter, Stats, Telling},
+    report::{ReportKind, Reporter, Stats},
 };
 
 /// Records, and delivers what was recorded, on two threads of its own. Cheap to clone; several may live side
@@ -289,11 +289,7 @@ pub(crate) fn report(kind: ReportKind, message: impl Into<String>) {
 pub(crate) fn report_to_global(kind: ReportKind, message: impl Into<String>) {
     match global() {
         Some(client) => client.report(kind, message),
-        None => {
-            if let Some(_telling) = Telling::start() {
-                tracing::warn!(target: "pandaprobe", "{kind:?}: {}", message.into());
-            }
-        }
+        None => crate::report::to_log(kind, message.into()),
     }
 }
 

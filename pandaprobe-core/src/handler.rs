@@ -12,11 +12,12 @@ use serde_json::Value;
 use crate::{
     client::{self, Client},
     config::DEFAULT_LINGER,
+    context::{Position, scoped_ids},
     error_text::{ErrorText, text_of},
     identity::{Ids, Slot},
-    model::{Object, SpanKind, TokenUsage, TraceId},
-    pipeline::{Decode, shallow, shallow_object},
-    report::ReportKind,
+    model::{Object, SpanId, SpanKind, TokenUsage, TraceId},
+    pipeline::{Decode, object_bytes, shallow, shallow_object, value_bytes},
+    report::{ReportKind, afterwards},
     sync::lock,
     trace::{Alone, Opening, Span, told},
 };
@@ -191,40 +192,85 @@ impl Handler {
     /// Starts a run where the program is and gives its span to whoever follows it. For frameworks that give
     /// their runs no ids.
     pub fn start(&self, run: Run) -> Span {
-        let mut opening = self.opening(&run.name);
-        opening.metadata = self.metadata.clone();
-        self.begin(opening, run, Alone::OwnTrace)
+        let (span, info) = self.begin(self.opening(&run.name, None), run, Alone::OwnTrace);
+        self.tell(info);
+        span
     }
 
     /// The run `id` starts, as a part of `parent`, or where the program is.
     ///
     /// A parent that has not started yet is made up until it does. A second start of a run is ignored and
-    /// counted. Ids are those of one user and session: clones with other ones share no runs.
+    /// counted. Ids are those of one user and session, by the handler or by scopes: others share no runs.
     pub fn started(&self, id: impl Into<RunId>, parent: Option<RunId>, run: Run) {
         if !self.is_enabled() {
             return;
         }
-        let (id, parent) = (self.key(id), parent.map(|parent| self.key(parent)));
+        let (id, who) = (id.into(), self.who());
         self.tidy();
-        // Spans begin and end with the lock released: the application hears of it, and may come back here.
-        let known = self.with(|runs| runs.open.get(&id).map(|open| (open.made_up, open.span.clone())));
-        let span = match known {
-            Some((true, span)) => {
-                self.comes_true(&id, parent.as_ref(), &span, run);
-                span
+        // Under one lock, so that a parent and its children may start at once; reports and callbacks wait.
+        let (begun, told) = afterwards(|| {
+            let mut told = Vec::new();
+            let begun = self.begin_keyed(&mut lock(&self.runs), id.clone(), &who, parent, run, &mut told);
+            (begun, told)
+        });
+        told.into_iter().for_each(|info| self.tell(Some(info)));
+        match begun {
+            Begun::Open => {}
+            Begun::EndsAtOnce(span, end) => end(span),
+            Begun::Twice => self.unknown(format!("the run {:?} started twice", id.0)),
+        }
+    }
+
+    fn begin_keyed(
+        &self,
+        runs: &mut Runs,
+        id: RunId,
+        who: &Who,
+        parent: Option<RunId>,
+        run: Run,
+        told: &mut Vec<TraceInfo>,
+    ) -> Begun {
+        let known = runs.find_open(&id, who).map(|entry| (entry.number, entry.made_up, entry.span.clone()));
+        if known.as_ref().is_some_and(|(_, made_up, _)| !made_up) {
+            return Begun::Twice;
+        }
+        let above = parent.map(|parent| match runs.find(&parent, who) {
+            Some(entry) => (entry.number, entry.span.clone()),
+            None => {
+                let made_up = Run::new("run", SpanKind::Chain);
+                let (span, info) = self.begin(self.opening("run", None), made_up, Alone::OwnTrace);
+                told.extend(info);
+                (runs.insert(parent, who, None, span.clone(), true), span)
             }
-            Some((false, _)) => return self.unknown(format!("the run {:?} started twice", id.run.0)),
-            None => match &parent {
-                None => self.start(run),
-                Some(parent) => {
-                    let above = self.with(|runs| runs.find(parent)).unwrap_or_else(|| self.make_up(parent));
-                    self.start_below(&above, run)
-                }
-            },
+        });
+        let above_number = above.as_ref().map(|(number, _)| *number);
+        let (number, span) = match known {
+            Some((number, _, span)) => {
+                let above = above.filter(|(_, above)| above.trace_id() == span.trace_id());
+                come_true(&span, above.and_then(|(_, above)| above.id()), run);
+                runs.comes_true(&id, number, above_number);
+                (number, span)
+            }
+            None => {
+                let position = above.as_ref().map(|(_, span)| span.position());
+                let begun = match position {
+                    // The parent is not recorded, so neither is this.
+                    Some(None) => (Span::none(), None),
+                    Some(Some(position)) => {
+                        self.begin(self.opening(&run.name, Some(position)), run, Alone::OwnTrace)
+                    }
+                    None => self.begin(self.opening(&run.name, None), run, Alone::OwnTrace),
+                };
+                told.extend(begun.1);
+                (runs.insert(id.clone(), who, above_number, begun.0.clone(), false), begun.0)
+            }
         };
-        let early = self.with(|runs| runs.begin(id, parent, span.clone()));
-        if let Some(end) = early {
-            end(span);
+        match runs.take_early(&id, who) {
+            Some(end) => {
+                runs.close(&id, number);
+                Begun::EndsAtOnce(span, end)
+            }
+            None => Begun::Open,
         }
     }
 
@@ -260,42 +306,41 @@ impl Handler {
 
     /// The run `id` was dropped half-way: it and all that is below it and open is cancelled.
     pub fn dropped(&self, id: impl Into<RunId>) {
-        let id = self.key(id);
-        for span in self.with(|runs| runs.remove_tree(&id)) {
+        let (id, who) = (id.into(), self.who());
+        let cancelled = lock(&self.runs).remove_tree(&id, &who);
+        for span in cancelled {
             span.cancel();
         }
     }
 
     /// The span of the run `id`, if that is open.
     pub fn span(&self, id: impl Into<RunId>) -> Option<Span> {
-        let id = self.key(id);
-        self.with(|runs| runs.open.get(&id).map(|open| open.span.clone()))
+        let (id, who) = (id.into(), self.who());
+        lock(&self.runs).find_open(&id, &who).map(|entry| entry.span.clone())
     }
 
     fn finish(&self, id: RunId, end: impl FnOnce(Span) + Send + 'static) {
         if !self.is_enabled() {
             return;
         }
-        let id = self.key(id);
+        let who = self.who();
         let mut end: Option<EarlyEnd> = Some(Box::new(end));
-        match self.with(|runs| runs.end(&id, &mut end)) {
+        let found = lock(&self.runs).end(&id, &who, &mut end);
+        match found {
             End::Open(span) => end.into_iter().for_each(|end| end(span.clone())),
             End::Early(None) => {}
             End::Early(Some(given_up)) => self.never_started(&given_up),
-            End::Again => self.unknown(format!("the run {:?} ended twice", id.run.0)),
+            End::Again => self.unknown(format!("the run {:?} ended twice", id.0)),
+            End::Unclear => self.unknown(format!("the end of run {:?} could be that of several users", id.0)),
         }
     }
 
-    fn key(&self, run: impl Into<RunId>) -> Key {
-        Key { ids: self.ids.clone(), run: run.into() }
-    }
-
-    fn with<T>(&self, f: impl FnOnce(&mut Runs) -> T) -> T {
-        f(&mut lock(&self.runs))
+    fn who(&self) -> Who {
+        Who { explicit: self.ids.clone(), effective: self.ids.or(&scoped_ids()) }
     }
 
     fn tidy(&self) {
-        let (lost, given_up) = self.with(Runs::tidy);
+        let (lost, given_up) = lock(&self.runs).tidy();
         for span in lost {
             span.set_metadata("pandaprobe.end", "max_trace_age");
             span.end();
@@ -303,44 +348,29 @@ impl Handler {
         given_up.iter().for_each(|id| self.never_started(id));
     }
 
-    fn never_started(&self, id: &Key) {
-        self.unknown(format!("the run {:?} ended and never started", id.run.0));
-    }
-
-    fn comes_true(&self, id: &Key, parent: Option<&Key>, span: &Span, run: Run) {
-        let above = self.with(|runs| {
-            if let Some(open) = runs.open.get_mut(id) {
-                (open.made_up, open.parent) = (false, parent.cloned());
-            }
-            parent.and_then(|parent| runs.find(parent))
-        });
-        let same_trace = above.filter(|above| above.trace_id() == span.trace_id());
-        span.become_run(same_trace.and_then(|above| above.id()), run.name, |data| {
-            data.kind = run.kind;
-            data.input = run.input;
-            data.model = run.model;
-            data.model_parameters = run.model_parameters;
-            data.metadata.extend(run.metadata);
-        });
+    fn never_started(&self, id: &RunId) {
+        self.unknown(format!("the run {:?} ended and never started", id.0));
     }
 
     fn unknown(&self, message: String) {
-        match &self.client {
-            Some(client) => client.report(ReportKind::UnknownRun, message),
-            None => client::report(ReportKind::UnknownRun, message),
-        }
+        self.report(ReportKind::UnknownRun, message);
     }
 
-    fn opening(&self, name: &str) -> Opening {
+    fn opening(&self, name: &str, position: Option<Position>) -> Opening {
+        // Below another run, the metadata stands there already.
+        let metadata = if position.is_none() { self.metadata.clone() } else { Object::new() };
         Opening {
             ids: self.ids.clone(),
             tags: self.tags.clone(),
             client: self.client.clone(),
+            metadata,
+            position,
             ..Opening::named(name)
         }
     }
 
-    fn begin(&self, opening: Opening, run: Run, alone: Alone) -> Span {
+    /// Begins a span; what to tell `on_trace`, if a trace was opened for it.
+    fn begin(&self, opening: Opening, run: Run, alone: Alone) -> (Span, Option<TraceInfo>) {
         let opening = Opening { decoder: run.decoder, ..opening };
         let begun = opening.span(alone, |data| {
             data.kind = run.kind;
@@ -350,44 +380,49 @@ impl Handler {
             data.metadata.extend(run.metadata);
         });
         let Some(begun) = begun else {
-            return Span::none();
+            return (Span::none(), None);
         };
-        if begun.own_trace {
-            self.tell(&begun.span.trace);
-        }
-        Span::live(begun.span)
+        let info = begun.own_trace.then(|| {
+            let trace = &begun.span.trace;
+            let (session_id, user_id) =
+                trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
+            TraceInfo { trace_id: trace.id, session_id, user_id }
+        });
+        (Span::live(begun.span), info)
     }
 
-    fn start_below(&self, above: &Span, run: Run) -> Span {
-        match above.position() {
-            Some(position) => {
-                let opening = Opening { position: Some(position), ..self.opening(&run.name) };
-                self.begin(opening, run, Alone::OwnTrace)
-            }
-            None => Span::none(),
-        }
-    }
-
-    fn make_up(&self, id: &Key) -> Span {
-        let span = self.start(Run::new("run", SpanKind::Chain));
-        self.with(|runs| {
-            runs.open.entry(id.clone()).or_insert_with(|| Open::new(span, None, true)).span.clone()
-        })
-    }
-
-    fn tell(&self, trace: &crate::pipeline::TraceRecord) {
-        if self.on_trace.is_empty() {
+    fn tell(&self, info: Option<TraceInfo>) {
+        let Some(info) = info else {
             return;
-        }
-        let (session_id, user_id) = trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
-        let info = TraceInfo { trace_id: trace.id, session_id, user_id };
+        };
         for callback in &self.on_trace {
             let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback(&info)));
             if told.is_err() {
-                trace.intake.reporter.report(ReportKind::Panicked, "an on_trace callback panicked");
+                self.report(ReportKind::Panicked, "an on_trace callback panicked".to_owned());
             }
         }
     }
+
+    fn report(&self, kind: ReportKind, message: String) {
+        match &self.client {
+            Some(client) => client.report(kind, message),
+            None => client::report(kind, message),
+        }
+    }
+}
+
+/// Fills a span that was made up with what is now known of its run.
+fn come_true(span: &Span, parent: Option<SpanId>, run: Run) {
+    let values = run.input.as_ref().map_or(0, value_bytes) + object_bytes(&run.metadata);
+    let bytes = run.name.len() + values + run.model_parameters.as_ref().map_or(0, object_bytes);
+    span.become_run(parent, bytes, run.decoder, |data| {
+        data.name = run.name;
+        data.kind = run.kind;
+        data.input = run.input;
+        data.model = run.model;
+        data.model_parameters = run.model_parameters;
+        data.metadata.extend(run.metadata);
+    });
 }
 
 impl fmt::Debug for Handler {
@@ -403,46 +438,69 @@ impl fmt::Debug for Handler {
 /// How a run ends that has not started yet.
 type EarlyEnd = Box<dyn FnOnce(Span) + Send>;
 
-/// A run of whoever the handler's clone is for: frameworks count their runs from one again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    ids: Ids,
-    run: RunId,
+/// Whose event it is: frameworks count their runs from one again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Who {
+    /// By the handler's clone.
+    explicit: Ids,
+    /// By that, else by scopes.
+    effective: Ids,
 }
 
-/// The runs of all clones of a handler.
-#[derive(Default)]
-struct Runs {
-    open: HashMap<Key, Open>,
-    /// Ends that came before their starts, oldest first.
-    early: VecDeque<(Key, Instant, EarlyEnd)>,
-    /// Runs that ended lately: children may still start below them.
-    ended: HashMap<Key, Span>,
-    /// The same, oldest first.
-    ended_order: VecDeque<Key>,
-    tidied: Option<Instant>,
-}
-
-struct Open {
-    span: Span,
-    parent: Option<Key>,
-    /// A child named it before it started.
-    made_up: bool,
-    since: Instant,
-}
-
-impl Open {
-    fn new(span: Span, parent: Option<Key>, made_up: bool) -> Self {
-        Self { span, parent, made_up, since: Instant::now() }
-    }
+/// What a start came to.
+enum Begun {
+    Open,
+    /// Its end came before.
+    EndsAtOnce(Span, EarlyEnd),
+    Twice,
 }
 
 /// What an end finds.
 enum End {
     Open(Span),
     /// Nothing yet; another that waited for longer is given up.
-    Early(Option<Key>),
+    Early(Option<RunId>),
     Again,
+    /// Several runs, and nothing says which. A guess could be another user's.
+    Unclear,
+}
+
+/// The runs of all clones of a handler.
+#[derive(Default)]
+struct Runs {
+    known: HashMap<RunId, Vec<Entry>>,
+    /// Ends that came before their starts, oldest first.
+    early: VecDeque<Early>,
+    /// Runs that ended lately, oldest first: children may still start below them.
+    ended: VecDeque<(RunId, u64)>,
+    next: u64,
+    tidied: Option<Instant>,
+}
+
+struct Entry {
+    number: u64,
+    who: Who,
+    span: Span,
+    parent: Option<u64>,
+    /// A child named it before it started.
+    made_up: bool,
+    is_open: bool,
+    since: Instant,
+}
+
+struct Early {
+    run: RunId,
+    who: Who,
+    since: Instant,
+    end: EarlyEnd,
+}
+
+impl Entry {
+    /// Whether an event of `who` can be about this run.
+    fn can_be_of(&self, who: &Who) -> bool {
+        let same = self.who.explicit == who.explicit && !self.who.effective.differ(&who.effective);
+        same && !self.span.is_of_another(&who.effective)
+    }
 }
 
 impl Runs {
@@ -450,77 +508,139 @@ impl Runs {
     const REMEMBERED: usize = 1024;
     const TIDY_EVERY: Duration = Duration::from_secs(5);
 
-    fn find(&self, id: &Key) -> Option<Span> {
-        self.open.get(id).map(|open| &open.span).or_else(|| self.ended.get(id)).cloned()
+    /// The run of that id that is `who`'s own, else the only one that can be.
+    fn pick(&self, id: &RunId, who: &Who, wanted: impl Fn(&Entry) -> bool) -> Result<Option<&Entry>, ()> {
+        let entries = || self.known.get(id).into_iter().flatten().filter(|entry| wanted(entry));
+        if let Some(own) = entries().rev().find(|entry| entry.who == *who && entry.can_be_of(who)) {
+            return Ok(Some(own));
+        }
+        let mut possible = entries().filter(|entry| entry.can_be_of(who));
+        match (possible.next(), possible.next()) {
+            (only, None) => Ok(only),
+            _ => Err(()),
+        }
     }
 
-    /// Keeps a run that has begun; gives its end, if that came before.
-    fn begin(&mut self, id: Key, parent: Option<Key>, span: Span) -> Option<EarlyEnd> {
-        self.ended.remove(&id);
-        let early = self.early.iter().position(|(early, ..)| *early == id);
-        if let Some((_, _, end)) = early.and_then(|at| self.early.remove(at)) {
-            self.open.remove(&id);
-            self.remember(id, &span);
-            return Some(end);
-        }
-        self.open.entry(id).or_insert_with(|| Open::new(span, parent, false));
-        None
+    fn find_open(&self, id: &RunId, who: &Who) -> Option<&Entry> {
+        self.pick(id, who, |entry| entry.is_open).ok().flatten()
     }
 
-    fn end(&mut self, id: &Key, end: &mut Option<EarlyEnd>) -> End {
-        if let Some(open) = self.open.remove(id) {
-            self.remember(id.clone(), &open.span);
-            return End::Open(open.span);
+    /// An open run, else one that ended lately.
+    fn find(&self, id: &RunId, who: &Who) -> Option<&Entry> {
+        self.find_open(id, who).or_else(|| self.pick(id, who, |_| true).ok().flatten())
+    }
+
+    fn insert(&mut self, id: RunId, who: &Who, parent: Option<u64>, span: Span, made_up: bool) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let entries = self.known.entry(id).or_default();
+        // An id that is used again is a new run.
+        entries.retain(|entry| entry.is_open || entry.who != *who);
+        let (who, since) = (who.clone(), Instant::now());
+        entries.push(Entry { number, who, span, parent, made_up, is_open: true, since });
+        number
+    }
+
+    fn entry(&mut self, id: &RunId, number: u64) -> Option<&mut Entry> {
+        self.known.get_mut(id)?.iter_mut().find(|entry| entry.number == number)
+    }
+
+    fn comes_true(&mut self, id: &RunId, number: u64, parent: Option<u64>) {
+        if let Some(entry) = self.entry(id, number) {
+            (entry.made_up, entry.parent) = (false, parent);
         }
-        if self.ended.contains_key(id) {
+    }
+
+    fn take_early(&mut self, id: &RunId, who: &Who) -> Option<EarlyEnd> {
+        let at = self.early.iter().position(|early| early.run == *id && early.who == *who)?;
+        self.early.remove(at).map(|early| early.end)
+    }
+
+    /// Keeps a run that ends for children that start late.
+    fn close(&mut self, id: &RunId, number: u64) -> Option<Span> {
+        let entry = self.entry(id, number)?;
+        entry.is_open = false;
+        let weakened = entry.span.weakened();
+        let span = std::mem::replace(&mut entry.span, weakened);
+        self.ended.push_back((id.clone(), number));
+        if self.ended.len() > Self::REMEMBERED
+            && let Some((id, number)) = self.ended.pop_front()
+        {
+            self.remove(&id, number);
+        }
+        Some(span)
+    }
+
+    fn remove(&mut self, id: &RunId, number: u64) -> Option<Entry> {
+        let entries = self.known.get_mut(id)?;
+        let at = entries.iter().position(|entry| entry.number == number)?;
+        let entry = entries.remove(at);
+        if entries.is_empty() {
+            self.known.remove(id);
+        }
+        Some(entry)
+    }
+
+    fn end(&mut self, id: &RunId, who: &Who, end: &mut Option<EarlyEnd>) -> End {
+        let open = match self.pick(id, who, |entry| entry.is_open) {
+            Ok(open) => open.map(|entry| (entry.number, entry.span.clone())),
+            Err(()) => return End::Unclear,
+        };
+        if let Some((number, span)) = open
+            && span.admits(&who.effective)
+            && let Some(span) = self.close(id, number)
+        {
+            return End::Open(span);
+        }
+        if self.known.get(id).is_some_and(|entries| entries.iter().any(|entry| entry.who == *who)) {
             return End::Again;
         }
-        self.early.extend(end.take().map(|end| (id.clone(), Instant::now(), end)));
+        let since = Instant::now();
+        self.early.extend(end.take().map(|end| Early { run: id.clone(), who: who.clone(), since, end }));
         let full = self.early.len() > Self::REMEMBERED;
-        End::Early(full.then(|| self.early.pop_front()).flatten().map(|(id, ..)| id))
+        End::Early(full.then(|| self.early.pop_front()).flatten().map(|early| early.run))
     }
 
-    fn remember(&mut self, id: Key, span: &Span) {
-        self.ended.insert(id.clone(), span.weakened());
-        self.ended_order.push_back(id);
-        if self.ended_order.len() > Self::REMEMBERED
-            && let Some(oldest) = self.ended_order.pop_front()
-        {
-            self.ended.remove(&oldest);
+    fn remove_tree(&mut self, root: &RunId, who: &Who) -> Vec<Span> {
+        let mut numbers: Vec<u64> = self.find_open(root, who).map(|entry| entry.number).into_iter().collect();
+        let mut at = 0;
+        while let Some(above) = numbers.get(at).copied() {
+            let open = self.known.values().flatten().filter(|entry| entry.is_open);
+            numbers.extend(open.filter(|entry| entry.parent == Some(above)).map(|entry| entry.number));
+            at += 1;
         }
-    }
-
-    fn remove_tree(&mut self, root: &Key) -> Vec<Span> {
-        let mut ids = vec![root.clone()];
-        let mut spans = Vec::new();
-        while let Some(id) = ids.pop() {
-            let below = self.open.iter().filter(|(_, open)| open.parent.as_ref() == Some(&id));
-            ids.extend(below.map(|(id, _)| id.clone()));
-            spans.extend(self.open.remove(&id).map(|open| open.span));
-        }
+        let ids: HashMap<u64, RunId> = self
+            .known
+            .iter()
+            .flat_map(|(id, entries)| entries.iter().map(|entry| (entry.number, id.clone())))
+            .collect();
         // Children end before their parents.
-        spans.reverse();
-        spans
+        let removed = numbers.iter().rev().filter_map(|number| self.remove(ids.get(number)?, *number));
+        removed.map(|entry| entry.span).collect()
     }
 
     /// Lets go of runs that will never end (parents that never started, and what is older than any trace) and
     /// of ends that will never have a start.
-    fn tidy(&mut self) -> (Vec<Span>, Vec<Key>) {
+    fn tidy(&mut self) -> (Vec<Span>, Vec<RunId>) {
         let now = Instant::now();
         if self.tidied.is_some_and(|last| now.duration_since(last) < Self::TIDY_EVERY) {
             return Default::default();
         }
         self.tidied = Some(now);
-        let parents: HashSet<Key> = self.open.values().filter_map(|open| open.parent.clone()).collect();
-        let lost = self.open.extract_if(|id, open| {
-            let (linger, age) = open.span.patience();
-            let patience = if open.made_up && !parents.contains(id) { linger } else { age };
-            now.duration_since(open.since) >= patience
+        let parents: HashSet<u64> = self.known.values().flatten().filter_map(|entry| entry.parent).collect();
+        let is_lost = |entry: &Entry| {
+            let (linger, age) = entry.span.patience();
+            let patience = if entry.made_up && !parents.contains(&entry.number) { linger } else { age };
+            entry.is_open && now.duration_since(entry.since) >= patience
+        };
+        let mut lost = Vec::new();
+        self.known.retain(|_, entries| {
+            lost.extend(entries.extract_if(.., |entry| is_lost(entry)).map(|entry| entry.span));
+            !entries.is_empty()
         });
-        let lost = lost.map(|(_, open)| open.span).collect();
-        let waited = |(_, since, _): &(Key, Instant, EarlyEnd)| now.duration_since(*since) >= DEFAULT_LINGER;
-        let too_long = self.early.iter().take_while(|early| waited(early)).count();
-        (lost, self.early.drain(..too_long).map(|(id, ..)| id).collect())
+        let too_long =
+            self.early.iter().take_while(|early| now.duration_since(early.since) >= DEFAULT_LINGER).count();
+        (lost, self.early.drain(..too_long).map(|early| early.run).collect())
     }
 }
 

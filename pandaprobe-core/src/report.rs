@@ -1,7 +1,7 @@
 //! What is told when something was lost, refused or repaired: kinds, counters and the log.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     fmt,
     io::Write,
@@ -144,16 +144,79 @@ impl Stats {
     }
 }
 
+/// Reports of a kind that no client hears of: to the log alone.
+pub(crate) fn to_log(kind: ReportKind, message: String) {
+    speak(Told { on_error: None, debug: false, log: true, report: Report { kind, count: 1, message } });
+}
+
+/// Runs `f`, which may hold a lock, and tells only then what it reported: whoever hears of it may come back here.
+pub(crate) fn afterwards<T>(f: impl FnOnce() -> T) -> T {
+    let outermost = WAITING.with_borrow_mut(|waiting| {
+        let outermost = waiting.is_none();
+        waiting.get_or_insert_default();
+        outermost
+    });
+    let told = Waiting(outermost);
+    let result = f();
+    drop(told);
+    result
+}
+
+/// Tells what waits, also if what it waited for panicked.
+struct Waiting(bool);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.0 {
+            let waiting = WAITING.with_borrow_mut(Option::take);
+            waiting.into_iter().flatten().for_each(speak);
+        }
+    }
+}
+
+/// A report and who is to hear it.
+struct Told {
+    on_error: Option<OnError>,
+    debug: bool,
+    log: bool,
+    report: Report,
+}
+
+fn speak(told: Told) {
+    let now = WAITING.try_with(|waiting| match &mut *waiting.borrow_mut() {
+        Some(waiting) => {
+            waiting.push(told);
+            None
+        }
+        None => Some(told),
+    });
+    // Whoever hears of it may cause the next report; that one is only counted.
+    let (Ok(Some(told)), Some(_telling)) = (now, Telling::start()) else {
+        return;
+    };
+    if let Some(on_error) = &told.on_error {
+        // A callback that panics must not take a thread of ours, or the user's call, with it.
+        let _ = catch_unwind(AssertUnwindSafe(|| on_error(&told.report)));
+    }
+    if told.debug {
+        let _ = writeln!(std::io::stderr(), "pandaprobe: {}", told.report);
+    }
+    if told.log {
+        tracing::warn!(target: "pandaprobe", "{}", told.report);
+    }
+}
+
 thread_local! {
     static TELLING: Cell<bool> = const { Cell::new(false) };
+    static WAITING: RefCell<Option<Vec<Told>>> = const { RefCell::new(None) };
 }
 
 /// A report is being told on this thread.
-pub(crate) struct Telling;
+struct Telling;
 
 impl Telling {
     /// `None` if one is already.
-    pub(crate) fn start() -> Option<Self> {
+    fn start() -> Option<Self> {
         let nested = TELLING.try_with(|telling| telling.replace(true)).unwrap_or(true);
         (!nested).then(|| Self)
     }
@@ -202,20 +265,8 @@ impl Reporter {
 
     fn tell(&self, report: Report) {
         self.counts[index(report.kind)].fetch_add(report.count, Ordering::Relaxed);
-        // Whoever hears of it may cause the next report; that one is only counted.
-        let Some(_telling) = Telling::start() else {
-            return;
-        };
-        if let Some(on_error) = &self.on_error {
-            // A callback that panics must not take a thread of ours, or the user's call, with it.
-            let _ = catch_unwind(AssertUnwindSafe(|| on_error(&report)));
-        }
-        if self.debug {
-            let _ = writeln!(std::io::stderr(), "pandaprobe: {report}");
-        }
-        if self.log_is_due(report.kind) {
-            tracing::warn!(target: "pandaprobe", "{report}");
-        }
+        let log = self.log_is_due(report.kind);
+        speak(Told { on_error: self.on_error.clone(), debug: self.debug, log, report });
     }
 
     fn log_is_due(&self, kind: ReportKind) -> bool {

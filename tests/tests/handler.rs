@@ -297,3 +297,128 @@ async fn a_callback_that_panics_hurts_nobody() {
     assert_eq!(captured.traces.len(), 1);
     assert_eq!(captured.reported(ReportKind::Panicked), 1);
 }
+
+#[tokio::test]
+async fn one_handler_in_the_scopes_of_two_users_mixes_nothing() {
+    let captured = capture(|| async {
+        let handler = Handler::new();
+        let here = |user: &'static str| pandaprobe::user(user);
+        here("alice").run(|| handler.started("1", None, chain("alice's")));
+        here("bob").run(|| handler.started("1", None, chain("bob's")));
+        here("bob").run(|| handler.started("2", id("1"), tool("bob's tool")));
+        here("alice").run(|| handler.started("2", id("1"), tool("alice's tool")));
+        // Without a scope nothing says whose it is, and nothing is guessed.
+        handler.ended("2", Some(json!("whose?")));
+        here("bob").run(|| handler.ended("2", Some(json!("bob's secret"))));
+        here("bob").run(|| handler.ended("1", Some(json!("bob's answer"))));
+        here("alice").run(|| handler.ended("2", None));
+        here("alice").run(|| handler.ended("1", Some(json!("alice's answer"))));
+    })
+    .await;
+    for user in ["alice", "bob"] {
+        let trace = captured.trace(&format!("{user}'s"));
+        assert_eq!(trace.user_id.as_deref(), Some(user));
+        assert_eq!(trace.output, Some(json!(format!("{user}'s answer"))));
+        let names: Vec<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
+        assert_eq!(names, [format!("{user}'s"), format!("{user}'s tool")]);
+    }
+    assert_eq!(captured.trace("bob's").spans[1].output, Some(json!("bob's secret")));
+    assert_eq!((captured.traces.len(), captured.reported(ReportKind::UnknownRun)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_run_that_learns_its_user_late_still_ends() {
+    let captured = capture(|| async {
+        let handler = Handler::new();
+        handler.started("1", None, chain("anonymous"));
+        pandaprobe::user("ada").run(|| handler.ended("1", Some(json!("done"))));
+    })
+    .await;
+    let trace = captured.trace("anonymous");
+    assert_eq!((trace.user_id.as_deref(), &trace.output), (Some("ada"), &Some(json!("done"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parent_and_its_children_may_start_at_once() {
+    let captured = capture(|| async {
+        let here = pandaprobe::Scope::current();
+        let both = |one: fn(&Handler), two: fn(&Handler)| {
+            let (handler, gate) = (Handler::new(), Barrier::new(2));
+            let run = |f: fn(&Handler)| {
+                gate.wait();
+                here.clone().run(|| f(&handler));
+            };
+            std::thread::scope(|threads| {
+                threads.spawn(|| run(one));
+                threads.spawn(|| run(two));
+            });
+            handler.started("parent", None, chain("parent"));
+            for run in ["a", "b", "parent"] {
+                handler.ended(run, None);
+            }
+        };
+        for _ in 0..200 {
+            let parent = |handler: &Handler| handler.started("parent", None, chain("parent"));
+            let a = |handler: &Handler| handler.started("a", id("parent"), tool("a"));
+            let b = |handler: &Handler| handler.started("b", id("parent"), tool("b"));
+            both(a, b);
+            both(parent, a);
+        }
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 400, "no ghost beside them");
+    for trace in &captured.traces {
+        let parent = trace.span("parent").expect("the parent came true");
+        let children = trace.spans.iter().filter(|span| span.parent_span_id == Some(parent.span_id)).count();
+        assert_eq!(children + 1, trace.spans.len(), "{:?}", trace.spans);
+    }
+    assert_eq!(captured.traces.iter().map(|trace| trace.spans.len()).sum::<usize>(), 200 * 3 + 200 * 2);
+}
+
+#[tokio::test]
+async fn a_double_end_of_an_old_run_ends_no_later_one() {
+    let captured = events(|handler| {
+        for n in 0..3_000 {
+            handler.started("again", None, chain("again"));
+            handler.ended("again", Some(json!(n)));
+        }
+        handler.ended("again", Some(json!("twice")));
+        handler.started("again", None, chain("last"));
+        handler.ended("again", Some(json!("its own")));
+    })
+    .await;
+    assert_eq!(captured.trace("last").output, Some(json!("its own")));
+}
+
+#[tokio::test]
+async fn a_run_that_was_made_up_decodes_what_is_fed_to_it() {
+    struct Echo(Vec<u8>);
+    impl pandaprobe::Decode for Echo {
+        fn push(&mut self, piece: pandaprobe::Piece, _: pandaprobe::Timestamp) {
+            if let pandaprobe::Piece::Body(bytes) = piece {
+                self.0.extend_from_slice(&bytes);
+            }
+        }
+        fn describe(&self, span: &mut pandaprobe::SpanData) {
+            span.output = Some(String::from_utf8_lossy(&self.0).into());
+        }
+        fn is_stream(&self) -> bool {
+            false
+        }
+        fn is_terminal(&self) -> bool {
+            true
+        }
+        fn held_bytes(&self) -> usize {
+            self.0.len()
+        }
+    }
+    let captured = events(|handler| {
+        handler.started("child", id("parent"), tool("child"));
+        handler.started("parent", None, chain("parent").decoder(Echo(vec![])));
+        handler.span("parent").expect("it is open").feed(pandaprobe::Piece::Body("fed".into()));
+        handler.ended("child", None);
+        handler.ended("parent", None);
+    })
+    .await;
+    assert_eq!(captured.traces[0].span("parent").expect("it came true").output, Some(json!("fed")));
+}

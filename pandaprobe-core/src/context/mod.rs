@@ -65,6 +65,15 @@ impl Surroundings {
     }
 }
 
+/// What scopes say of identity here.
+pub(crate) fn scoped_ids() -> Ids {
+    let mut here = Surroundings::default();
+    if let Some(frame) = current() {
+        frame.surround(&mut here);
+    }
+    here.scoped
+}
+
 /// The identity that something recorded here has in the trace at `position`: what is explicit, else what
 /// scopes inside that trace say, else what scopes around it say that were not there when it was begun.
 pub(crate) fn ids_within(explicit: &Ids, position: &Position) -> Ids {

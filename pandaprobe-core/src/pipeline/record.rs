@@ -358,6 +358,11 @@ impl SpanRecord {
         }
     }
 
+    /// Gives the span a decoder, unless it has one.
+    pub(crate) fn set_decoder(&self, decoder: Box<dyn Decode>) {
+        lock(&self.decoder).get_or_insert(decoder);
+    }
+
     /// Ends the span, once.
     pub(crate) fn end(self: &Arc<Self>, exit: Exit) {
         let now = self.trace.now();

@@ -19,8 +19,9 @@ use crate::{
     config::{DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE},
     context::{Home, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
+    identity::Ids,
     model::{Cost, Object, SpanData, SpanId, SpanKind, TokenUsage, TraceId},
-    pipeline::{Exit, Piece, SpanRecord, object_bytes, shallow, shallow_object, value_bytes},
+    pipeline::{Decode, Exit, Piece, SpanRecord, object_bytes, shallow, shallow_object, value_bytes},
 };
 
 /// Begins a span: one step of the trace that is current. Without a trace it does nothing.
@@ -414,14 +415,33 @@ impl Span {
         intake.map_or((DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE), |intake| (intake.linger, intake.max_trace_age))
     }
 
-    /// Turns a span that was made up into the run that it stands for.
-    pub(crate) fn become_run(&self, parent: Option<SpanId>, name: String, fill: impl FnOnce(&mut SpanData)) {
-        self.update(name.len(), |data| {
-            data.name = name;
+    /// Turns a span that was made up into the run that it stands for, which holds `bytes`.
+    pub(crate) fn become_run(
+        &self,
+        parent: Option<SpanId>,
+        bytes: usize,
+        decoder: Option<Box<dyn Decode>>,
+        fill: impl FnOnce(&mut SpanData),
+    ) {
+        if let (Some(record), Some(decoder)) = (&self.record, decoder) {
+            record.set_decoder(decoder);
+        }
+        self.update(bytes, |data| {
             data.parent_span_id = parent.or(data.parent_span_id);
             fill(data);
             0
         });
+    }
+
+    /// Whether something of the identity `later` belongs in the trace of this span, which it then fills.
+    pub(crate) fn admits(&self, later: &Ids) -> bool {
+        self.record.as_ref().is_none_or(|record| record.trace.admit(later))
+    }
+
+    /// Whether the trace of this span belongs to somebody else.
+    pub(crate) fn is_of_another(&self, ids: &Ids) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.trace.with(|state| state.ids.differ(ids)))
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
