@@ -40,7 +40,7 @@ struct Inner {
 #[error("{left} items were not delivered in time")]
 #[non_exhaustive]
 pub struct Undelivered {
-    /// How many. Zero if it is not known, because the pipeline did not answer.
+    /// How many, at least: what had not become an item by then is counted as one for each trace.
     pub left: u64,
 }
 

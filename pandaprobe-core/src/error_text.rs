@@ -68,7 +68,7 @@ impl ErrorText<ByText> for &str {
 }
 
 /// The text of an error, whatever its `Display` does.
-pub(crate) fn text_of<How>(error: &impl ErrorText<How>) -> String {
+pub fn text_of<How>(error: &impl ErrorText<How>) -> String {
     let text = catch_unwind(AssertUnwindSafe(|| error.error_text()));
     text.unwrap_or_else(|_| "an error whose text cannot be had: its Display panicked".to_owned())
 }

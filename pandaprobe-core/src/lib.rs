@@ -44,5 +44,6 @@ pub use trace::{
 /// For the exported macros.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::error_text::text_of;
     pub use serde_json::Value;
 }

@@ -686,3 +686,28 @@ async fn azure_and_servers_with_paths_of_their_own_are_traced() {
     let outputs: Vec<_> = captured.traces.iter().map(|trace| trace.spans[0].token_usage.is_some()).collect();
     assert_eq!(outputs, [true, true]);
 }
+
+#[tokio::test]
+async fn a_tools_result_reaches_its_caller_even_if_it_cannot_be_written() {
+    #[derive(Debug)]
+    struct Rude;
+    impl serde::Serialize for Rude {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("rude")
+        }
+    }
+    impl std::fmt::Display for Rude {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("rude")
+        }
+    }
+    impl std::error::Error for Rude {}
+    let captured = capture(|| async {
+        let handler = OpenAiHandler::new();
+        handler.tool("value", json!({}), async { Rude }).await;
+        assert!(handler.try_tool("error", json!({}), async { Err::<(), _>(Rude) }).await.is_err());
+    })
+    .await;
+    assert_eq!(captured.trace("value").spans[0].status, SpanStatus::Ok);
+    assert_eq!(captured.trace("error").spans[0].status, SpanStatus::Error);
+}

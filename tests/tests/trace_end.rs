@@ -369,3 +369,83 @@ fn a_second_shutdown_waits_for_the_first() {
     assert_eq!(kept.traces().len(), 10);
     assert_eq!(first.join().unwrap(), Ok(()));
 }
+
+#[test]
+fn a_shutdown_that_dropped_something_never_says_that_all_is_well() {
+    for _ in 0..30 {
+        let (client, kept) = client(Config::new());
+        client.trace("t").run(|_| ());
+        let result = client.shutdown(Duration::ZERO);
+        for _ in 0..200 {
+            if kept.traces().len() as u64 + client.stats().dropped_total() > 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let lost = client.stats().dropped_total();
+        assert_eq!(kept.traces().len() as u64 + lost, 1, "{:?}", client.stats());
+        assert!(lost == 0 || result.is_err(), "{lost} lost and {result:?}");
+    }
+}
+
+#[test]
+fn after_a_clean_shutdown_there_is_nothing_to_flush_and_values_are_late() {
+    let (client, _kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    client.shutdown(SOON).unwrap();
+    assert_eq!(client.flush(SOON), Ok(()));
+    trace.set_output("too late");
+    trace.set_metadata("too", "late");
+    assert_eq!(client.stats().reports[&ReportKind::LateValue], 2);
+}
+
+/// Panics when it is dropped, unless something panics already.
+struct Explosive;
+
+impl pandaprobe::Decode for Explosive {
+    fn push(&mut self, _: pandaprobe::Piece, _: pandaprobe::Timestamp) {}
+    fn describe(&self, _: &mut pandaprobe::SpanData) {}
+    fn is_stream(&self) -> bool {
+        false
+    }
+    fn is_terminal(&self) -> bool {
+        true
+    }
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
+#[test]
+fn a_decoder_that_panics_when_dropped_costs_no_trace() {
+    let (client, kept) = client(Config::new());
+    let handler = pandaprobe::Handler::new().client(client.clone());
+    let call = || handler.start(pandaprobe::Run::new("call", pandaprobe::SpanKind::Llm).decoder(Explosive));
+    call().end();
+    client.flush(SOON).unwrap();
+    assert_eq!((kept.traces().len(), client.stats().open), (1, 0));
+    let _open: Vec<_> = (0..5).map(|_| call()).collect();
+    client.shutdown(SOON).unwrap();
+    assert_eq!(kept.traces().len(), 6);
+    assert_eq!(client.stats().reports[&ReportKind::Panicked], 6);
+}
+
+#[test]
+fn what_is_fed_to_a_span_that_was_sent_leaves_nothing_open() {
+    let (client, kept) = client(Config::new());
+    let trace = client.trace("t").start();
+    let span = trace.span("s").start();
+    let again = span.clone();
+    span.end();
+    trace.end();
+    client.flush(SOON).unwrap();
+    again.feed(pandaprobe::Piece::End);
+    client.flush(SOON).unwrap();
+    assert_eq!((kept.traces().len(), client.stats().open), (1, 0));
+}

@@ -1,13 +1,16 @@
 //! The handler of `async-openai`.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+};
 
 use async_openai::{
     Client,
     config::Config,
     middleware::{ReqwestService, retry::OpenAIRetryLayer},
 };
-use pandaprobe_core::{ErrorText, Handler, Outcome, Run, Span, SpanKind, watched};
+use pandaprobe_core::{__private::text_of, ErrorText, Handler, Outcome, Run, Span, SpanKind, watched};
 use serde::Serialize;
 use serde_json::Value;
 use tower::ServiceBuilder;
@@ -79,7 +82,7 @@ impl OpenAiHandler {
     {
         self.step(name.to_owned(), arguments, future, |span, result| match result {
             Ok(value) => finish(span, value),
-            Err(error) => span.fail(error.error_text()),
+            Err(error) => span.fail(text_of(error)),
         })
     }
 
@@ -146,10 +149,12 @@ impl OpenAiHandler {
 
 /// Ends a tool's span with its result. A value that is no JSON is left out.
 fn finish(span: Span, value: &impl Serialize) {
-    if span.is_recorded()
-        && let Ok(value) = serde_json::to_value(value)
-    {
-        span.set_output(value);
+    if span.is_recorded() {
+        // How a value is written is the application's code; its result must reach the caller all the same.
+        let written = catch_unwind(AssertUnwindSafe(|| serde_json::to_value(value)));
+        if let Ok(Ok(value)) = written {
+            span.set_output(value);
+        }
     }
     span.end();
 }

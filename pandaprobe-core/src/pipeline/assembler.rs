@@ -107,7 +107,10 @@ impl Assembler {
         };
         // What was recorded before the way in closed is delivered like all else.
         self.handle_all(inbox.close());
-        self.guarded(Self::end_everything);
+        for id in self.open.keys().copied().collect::<Vec<_>>() {
+            self.guarded(|this| this.end_as_it_is(id));
+        }
+        self.open.clear();
         self.reporter.open.store(0, Ordering::Relaxed);
         self.queue.when_settled(waiter);
     }
@@ -169,11 +172,13 @@ impl Assembler {
     }
 
     fn piece(&mut self, span: &Arc<SpanRecord>, piece: Piece, at: Timestamp, charge: Charge) {
-        self.entry(&span.trace);
         let mut decoder = lock(&span.decoder);
         let Some(inner) = decoder.as_mut() else {
             return;
         };
+        if let Some(open) = self.open.get_mut(&span.trace.id) {
+            open.last_event = Instant::now();
+        }
         let pushed = catch_unwind(AssertUnwindSafe(|| {
             inner.push(piece, at);
             inner.held_bytes()
@@ -410,10 +415,12 @@ impl Assembler {
                 self.open.remove(&id);
                 continue;
             }
-            if !root_ended {
-                self.forget(id);
-            }
-            self.send_as_it_is(id);
+            self.guarded(|this| {
+                if !root_ended {
+                    this.forget(id);
+                }
+                this.send_as_it_is(id);
+            });
         }
     }
 
@@ -436,35 +443,31 @@ impl Assembler {
         }
     }
 
-    fn end_everything(&mut self) {
-        let ids: Vec<TraceId> = self.open.keys().copied().collect();
-        for id in ids {
-            let Some(open) = self.open.get(&id) else {
-                continue;
-            };
-            let (trace, spans, sent) =
-                (Arc::clone(&open.trace), open.spans.clone(), open.phase == Phase::Sent);
-            for span in spans.iter().filter(|span| !is_settled(span)) {
-                span.with(|state| {
-                    state.exit.get_or_insert(Exit::Shutdown);
-                    state.data.ended_at.get_or_insert(trace.now());
-                });
-                settle(span, &self.reporter);
-                adopt_root(span);
-            }
-            if matches!(trace.root, Root::Handle) && !sent {
-                trace.with(|state| {
-                    state.exit.get_or_insert(Exit::Shutdown);
-                    state.data.ended_at.get_or_insert(trace.now());
-                });
-            }
-            if sent {
-                self.send_spans(id, take(&spans));
-                self.send_change(&trace);
-            } else {
-                self.send_whole(id, &[]);
-            }
+    /// Ends what is open of a trace with what it has.
+    fn end_as_it_is(&mut self, id: TraceId) {
+        let Some(open) = self.open.get(&id) else {
+            return;
+        };
+        let (trace, spans, sent) = (Arc::clone(&open.trace), open.spans.clone(), open.phase == Phase::Sent);
+        for span in spans.iter().filter(|span| !is_settled(span)) {
+            span.with(|state| {
+                state.exit.get_or_insert(Exit::Shutdown);
+                state.data.ended_at.get_or_insert(trace.now());
+            });
+            settle(span, &self.reporter);
+            adopt_root(span);
         }
-        self.open.clear();
+        if matches!(trace.root, Root::Handle) && !sent {
+            trace.with(|state| {
+                state.exit.get_or_insert(Exit::Shutdown);
+                state.data.ended_at.get_or_insert(trace.now());
+            });
+        }
+        if sent {
+            self.send_spans(id, take(&spans));
+            self.send_change(&trace);
+        } else {
+            self.send_whole(id, &[]);
+        }
     }
 }

@@ -77,6 +77,10 @@ impl Inbox {
         state
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
     /// Refuses whatever comes later, and gives back what nobody took.
     pub(super) fn close(&self) -> Vec<Event> {
         let mut state = lock(&self.state);

@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -164,9 +164,14 @@ impl Pipeline {
             let _ = done.send(());
         };
         // What waits on a thread of ours waits for itself.
-        !is_own_thread()
-            && self.intake.send(Event::Flush(Box::new(waiter)))
-            && wait.recv_timeout(timeout.min(LONG)).is_ok()
+        if is_own_thread() {
+            return false;
+        }
+        if !self.intake.send(Event::Flush(Box::new(waiter))) {
+            // Nothing more will come: all is well if all was well at the shutdown.
+            return matches!(*lock(&self.left), Shutdown::Done(0));
+        }
+        wait.recv_timeout(timeout.min(LONG)).is_ok()
     }
 
     /// Ends what is open, waits for delivery, at most for `timeout`, then stops both threads. A second caller
@@ -197,10 +202,10 @@ impl Pipeline {
         let waiter = move || {
             let _ = done.send(());
         };
-        if self.intake.send(Event::Stop(Box::new(waiter))) && !is_own_thread() {
-            let _ = wait.recv_timeout(timeout.min(LONG));
-        }
-        let left = self.queue.close();
+        let sent = self.intake.send(Event::Stop(Box::new(waiter))) && !is_own_thread();
+        let settled = sent && wait.recv_timeout(timeout.min(LONG)).is_ok();
+        let unfinished = if settled { 0 } else { self.reporter.open.load(Ordering::Relaxed).max(1) };
+        let left = self.queue.close() + unfinished;
         self.join(deadline);
         left
     }

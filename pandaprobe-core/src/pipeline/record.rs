@@ -63,6 +63,11 @@ impl Intake {
         self.inbox.send(event)
     }
 
+    /// Whether the client was shut down.
+    fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
     /// Sends what begins something; counts it if it came too late.
     fn begin(&self, what: &str, event: Event) -> bool {
         let sent = self.send(event);
@@ -216,8 +221,13 @@ impl TraceRecord {
         if !fits {
             self.intake.did_not_fit("a value of a trace");
         }
-        if is_news && self.is_sent() && self.has_ended() {
-            self.intake.send(Event::TraceEnded(Arc::clone(self)));
+        if self.is_sent() {
+            let told = is_news && self.has_ended() && self.intake.send(Event::TraceEnded(Arc::clone(self)));
+            if !told && self.intake.is_closed() {
+                self.intake
+                    .reporter
+                    .report(ReportKind::LateValue, "a value was set on a trace after the shutdown");
+            }
         }
     }
 

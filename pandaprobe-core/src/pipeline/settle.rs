@@ -68,6 +68,10 @@ pub(super) fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
         let exit = state.exit.clone().unwrap_or(Exit::Done);
         apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
     });
+    // It is the integration's code that runs when it is dropped.
+    if catch_unwind(AssertUnwindSafe(|| drop(decoder))).is_err() {
+        reporter.report(ReportKind::Panicked, "a decoder panicked");
+    }
 }
 
 fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
