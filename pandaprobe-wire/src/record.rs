@@ -43,7 +43,7 @@ pub struct LlmRecord {
     /// Finish reason of the first choice, in the provider's own word. For Responses why the answer is
     /// incomplete, else its status.
     pub finish_reason: Option<String>,
-    /// How many choices the answer has; for Responses one, or none where nothing came; for embeddings none.
+    /// How many choices the answer has; for Responses one, or none where nothing was said; for embeddings none.
     pub choices: usize,
     /// A non-2xx answer, or an error inside of a 2xx one.
     pub error: Option<WireError>,

@@ -222,7 +222,7 @@ fn reasoning_text_follows_the_summary() {
         delta("reasoning_text", 0, 0, "er"),
     ]);
     assert_eq!(record.reasoning.as_deref(), Some("short\n\nlonger"));
-    assert_eq!(record.output, [json!({"role": "assistant", "content": null})]);
+    assert!(record.output.is_empty(), "nothing was said");
 }
 
 #[test]

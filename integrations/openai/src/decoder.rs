@@ -1,25 +1,35 @@
-//! A chat exchange as fields of a span.
+//! An exchange as fields of a span.
 
 use pandaprobe_core::{Decode, Object, Piece, SpanData, Timestamp, TokenUsage};
 use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
 use serde_json::{Value, json};
 
+use crate::tool;
+
 /// Decodes one exchange on the assembler thread.
-#[derive(Default)]
-pub(crate) struct ChatDecoder {
+pub(crate) struct ExchangeDecoder {
+    operation: Operation,
     exchange: Option<Exchange>,
     first_token: Option<Timestamp>,
+    last_piece: Option<Timestamp>,
     ended: bool,
 }
 
-impl Decode for ChatDecoder {
+impl ExchangeDecoder {
+    pub(crate) fn new(operation: Operation) -> Self {
+        Self { operation, exchange: None, first_token: None, last_piece: None, ended: false }
+    }
+}
+
+impl Decode for ExchangeDecoder {
     fn push(&mut self, piece: Piece, at: Timestamp) {
         if let Piece::Request(body) = &piece {
-            self.exchange = Some(Exchange::with_operation(Operation::Chat, body));
+            self.exchange = Some(Exchange::with_operation(self.operation, body));
         }
         let Some(exchange) = &mut self.exchange else {
             return;
         };
+        self.last_piece = Some(at);
         match piece {
             Piece::Response { status, content_type } => exchange.start(status, content_type.as_deref()),
             Piece::Body(bytes) => {
@@ -40,6 +50,18 @@ impl Decode for ChatDecoder {
         if let Some(exchange) = &self.exchange {
             span.completion_start_time = self.first_token;
             describe(exchange.record(), self.ended, span);
+            // As the reference SDK has it: absent where there are none, but for chats.
+            let is_chat = self.operation == Operation::Chat;
+            span.model_parameters.take_if(|parameters| parameters.is_empty() && !is_chat);
+        }
+    }
+
+    fn steps(&self) -> Vec<SpanData> {
+        match (&self.exchange, self.last_piece) {
+            (Some(exchange), Some(at)) if self.operation == Operation::Responses => {
+                tool::steps(&exchange.record(), at)
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -59,9 +81,10 @@ impl Decode for ChatDecoder {
 fn describe(record: LlmRecord, ended: bool, span: &mut SpanData) {
     span.error = span.error.take().or_else(|| error(&record, ended));
     span.input = Some(messages(record.input));
-    if !record.output.is_empty() {
-        span.output = Some(messages(record.output));
-    }
+    span.output = match record.output.is_empty() {
+        true => record.body,
+        false => Some(messages(record.output)),
+    };
     span.model = record.model_responded.or(record.model_requested);
     span.model_parameters = Some(record.parameters);
     span.token_usage = record.usage.map(token_usage);

@@ -12,11 +12,12 @@ use std::{
 
 use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
 use bytes::Bytes;
+use http::Method;
 use pandaprobe_core::{ErrorText, Handler, Outcome, Piece, Run, Scope, Span, SpanKind, watched};
 use pandaprobe_wire::{Operation, WireError};
 use tower::{Layer, Service};
 
-use crate::{decoder::ChatDecoder, tap, usage};
+use crate::{decoder::ExchangeDecoder, tap, usage};
 
 /// Traces each call that passes through; made by [`OpenAiHandler::layer`](crate::OpenAiHandler::layer).
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ impl Call {
     }
 
     fn attempted(&self, request: &mut reqwest::Request) {
-        if self.layer.include_stream_usage && Operation::detect(request.url().path()) == Operation::Chat {
+        if self.layer.include_stream_usage && operation(request) == Operation::Chat {
             self.hides_usage.store(usage::ask(request), Ordering::Relaxed);
         }
         if self.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -130,11 +131,9 @@ impl Call {
     }
 
     fn start(&self, request: &reqwest::Request) -> Option<Span> {
-        let operation = Operation::detect(request.url().path());
-        if operation != Operation::Chat {
-            return None;
-        }
-        let run = Run::new("openai-chat", SpanKind::Llm).decoder(ChatDecoder::default());
+        let operation = operation(request);
+        let (name, kind) = recorded_as(operation)?;
+        let run = Run::new(name, kind).decoder(ExchangeDecoder::new(operation));
         let span = self.scope.clone().run(|| self.layer.handler.start(run));
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         span.feed(Piece::Request(Bytes::copy_from_slice(body)));
@@ -171,6 +170,24 @@ impl Call {
             Outcome::Dropped => self.span().into_iter().for_each(Span::cancel),
             _ => {}
         }
+    }
+}
+
+/// What a request is about. Only those that ask a model for something are known.
+fn operation(request: &reqwest::Request) -> Operation {
+    match *request.method() {
+        Method::POST => Operation::detect(request.url().path()),
+        _ => Operation::Unknown,
+    }
+}
+
+/// The name and kind of the span of a call; none if it is of no kind that is traced.
+fn recorded_as(operation: Operation) -> Option<(&'static str, SpanKind)> {
+    match operation {
+        Operation::Chat => Some(("openai-chat", SpanKind::Llm)),
+        Operation::Responses => Some(("openai-response", SpanKind::Llm)),
+        Operation::Embeddings => Some(("openai-embedding", SpanKind::Embedding)),
+        _ => None,
     }
 }
 

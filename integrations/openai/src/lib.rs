@@ -5,6 +5,7 @@ mod handler;
 mod headers;
 mod layer;
 mod tap;
+mod tool;
 mod usage;
 
 pub use handler::OpenAiHandler;

@@ -52,6 +52,12 @@ pub trait Decode: Send + 'static {
     /// it is open. An `error` that it sets makes the span an error.
     fn describe(&self, span: &mut SpanData);
 
+    /// Steps that the answer tells of, such as tools that the provider ran: they become spans below this one. Asked
+    /// for once, when the span has ended. One that has no end ends with the span; its place is decided here.
+    fn steps(&self) -> Vec<SpanData> {
+        Vec::new()
+    }
+
     /// Whether the answer is a stream, so that a reader may stop before its end without that being an error.
     fn is_stream(&self) -> bool;
 

@@ -296,6 +296,8 @@ pub(crate) struct SpanRecord {
 pub(crate) struct SpanState {
     pub(crate) data: SpanData,
     pub(crate) exit: Option<Exit>,
+    /// What its decoder made of the answer beside the span itself.
+    pub(super) steps: Vec<SpanData>,
     /// The assembler has decided how it ended.
     pub(super) settled: bool,
     /// It went on its way whole.
@@ -324,6 +326,7 @@ impl SpanRecord {
             state: Mutex::new(SpanState {
                 data,
                 exit: None,
+                steps: Vec::new(),
                 settled: false,
                 sent: false,
                 charge,

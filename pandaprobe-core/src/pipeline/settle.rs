@@ -24,15 +24,16 @@ pub(super) fn take(spans: &[Arc<SpanRecord>]) -> Vec<SpanData> {
     let take = |span: &Arc<SpanRecord>| {
         span.with(|state| {
             if std::mem::replace(&mut state.sent, true) {
-                return None;
+                return Vec::new();
             }
             state.charge.set(0);
             state.decoder_charge.set(0);
             let hollow = SpanData { span_id: span.id, ..SpanData::new("", state.data.started_at) };
-            Some(std::mem::replace(&mut state.data, hollow))
+            let data = std::mem::replace(&mut state.data, hollow);
+            [data].into_iter().chain(std::mem::take(&mut state.steps)).collect()
         })
     };
-    spans.iter().filter_map(take).collect()
+    spans.iter().flat_map(take).collect()
 }
 
 /// An open span as it is now.
@@ -51,8 +52,10 @@ pub(super) fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
     let decoder = lock(&span.decoder).take();
     // Not under the span's lock: a decoder takes its time, and reports are heard by the application.
     let mut data = span.with(|state| state.data.clone());
+    let mut steps = Vec::new();
     if let Some(decoder) = decoder.as_deref() {
         describe(decoder, &mut data, reporter);
+        steps = steps_of(decoder, reporter);
     }
     span.with(|state| {
         if std::mem::replace(&mut state.settled, true) {
@@ -67,6 +70,7 @@ pub(super) fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
         }
         let exit = state.exit.clone().unwrap_or(Exit::Done);
         apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
+        state.steps = steps.into_iter().map(|step| below(step, &state.data)).collect();
     });
     // It is the integration's code that runs when it is dropped.
     if catch_unwind(AssertUnwindSafe(|| drop(decoder))).is_err() {
@@ -78,11 +82,36 @@ fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
     if catch_unwind(AssertUnwindSafe(|| decoder.describe(data))).is_err() {
         reporter.report(ReportKind::Panicked, "a decoder panicked");
     }
+    flatten(data);
+}
+
+/// Code that copies and drops values must not meet one that is nested deeper than a stack is high.
+fn flatten(data: &mut SpanData) {
     for value in data.input.iter_mut().chain(&mut data.output) {
         *value = shallow(value.take());
     }
     data.metadata = shallow_object(std::mem::take(&mut data.metadata));
     data.model_parameters = data.model_parameters.take().map(shallow_object);
+}
+
+fn steps_of(decoder: &dyn Decode, reporter: &Reporter) -> Vec<SpanData> {
+    let mut steps = catch_unwind(AssertUnwindSafe(|| decoder.steps())).unwrap_or_else(|_| {
+        reporter.report(ReportKind::Panicked, "a decoder panicked");
+        Vec::new()
+    });
+    steps.iter_mut().for_each(flatten);
+    steps
+}
+
+/// The step as a part of `span`, which has ended.
+fn below(step: SpanData, span: &SpanData) -> SpanData {
+    let status = match (step.status, &step.error) {
+        (_, Some(_)) => SpanStatus::Error,
+        (SpanStatus::Unset, None) => SpanStatus::Ok,
+        (said, None) => said,
+    };
+    let ended_at = step.ended_at.or(span.ended_at);
+    SpanData { parent_span_id: Some(span.span_id), status, ended_at, ..step }
 }
 
 fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Decode>) {

@@ -128,15 +128,16 @@ impl Output {
         self.room.taken(self.capacity)
     }
 
-    /// All that was said, and the calls, as one normalised message; none where there is no item.
+    /// All that was said, and the calls, as one normalised message; none where there is neither.
     pub(super) fn message(&self) -> Option<Value> {
-        if self.items.is_empty() {
+        let content = self.content();
+        let calls: Vec<Value> = self.items.values().filter_map(|item| item.body.tool()?.call()).collect();
+        if content.is_null() && calls.is_empty() {
             return None;
         }
         let mut message = Map::new();
         message.insert("role".into(), Value::from("assistant"));
-        message.insert("content".into(), self.content());
-        let calls: Vec<Value> = self.items.values().filter_map(|item| item.body.tool()?.call()).collect();
+        message.insert("content".into(), content);
         if !calls.is_empty() {
             message.insert("tool_calls".into(), Value::from(calls));
         }

@@ -136,12 +136,15 @@ fn expected(entry: &Deliberate) -> Option<Value> {
     (!entry.ours.is_empty()).then(|| parse(entry.ours))
 }
 
+/// The recordings that tests compare with.
+const COMPARED: [&str; 13] = ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "24", "25"];
+
 /// Checks that the table has each path once.
-pub(crate) fn table_is_well_formed(files: &[&str]) {
+pub(crate) fn table_is_well_formed() {
     let mut paths = BTreeSet::new();
     for entry in DELIBERATE {
         expected(entry);
-        assert!(files.contains(&entry.file), "no test compares golden {}", entry.file);
+        assert!(COMPARED.contains(&entry.file), "no test compares golden {}", entry.file);
         assert!(paths.insert((entry.file, entry.path)), "twice: {} {}", entry.file, entry.path);
         assert!(!entry.path.contains('*'), "paths are concrete: {}", entry.path);
     }
