@@ -20,6 +20,9 @@ pub const DEFAULT_BATCH_SIZE: usize = 10;
 pub const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a trace whose root has ended waits for spans that are still open, after its last event.
 pub const DEFAULT_LINGER: Duration = Duration::from_secs(30);
+/// How long a call to a model that asks for tools is held for the call that brings their results: see
+/// [`Config::tool_loop_patience`].
+pub const DEFAULT_TOOL_LOOP_PATIENCE: Duration = Duration::from_secs(60);
 /// The age at which a trace that never ended is sent with what it has.
 pub const DEFAULT_MAX_TRACE_AGE: Duration = Duration::from_secs(3600);
 /// How long a dropped [`ClientGuard`](crate::ClientGuard) waits for delivery.
@@ -72,6 +75,7 @@ pub struct Config {
     pub(crate) max_buffered_bytes: usize,
     pub(crate) debug: bool,
     pub(crate) linger: Duration,
+    pub(crate) tool_loop_patience: Duration,
     pub(crate) max_trace_age: Duration,
     pub(crate) live: bool,
     pub(crate) shutdown_timeout: Duration,
@@ -101,6 +105,7 @@ impl Config {
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             debug: false,
             linger: DEFAULT_LINGER,
+            tool_loop_patience: DEFAULT_TOOL_LOOP_PATIENCE,
             max_trace_age: DEFAULT_MAX_TRACE_AGE,
             live: false,
             shutdown_timeout: DEFAULT_SHUTDOWN_TIMEOUT,
@@ -215,6 +220,15 @@ impl Config {
     /// How long a trace whose root has ended waits for spans that are still open, after its last event.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// How long a call to a model that asks for tools, outside of any trace, is held for the call that brings their
+    /// results. Calls of a tool loop that an application writes by hand then come out as one trace, with the tools
+    /// between them; see `OpenAiHandler`. What is held is sent at once by a flush, by a shutdown, and when half of
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes) is taken. Zero: each call is a trace of its own.
+    pub fn tool_loop_patience(mut self, patience: Duration) -> Self {
+        self.tool_loop_patience = patience;
         self
     }
 

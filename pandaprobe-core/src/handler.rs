@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ use crate::{
     error_text::{ErrorText, text_of},
     identity::{Ids, Slot},
     model::{Object, SpanId, SpanKind, TokenUsage, TraceId},
-    pipeline::{Decode, object_bytes, shallow, shallow_object, value_bytes},
+    pipeline::{Decode, LoopPart, LoopRole, object_bytes, shallow, shallow_object, value_bytes},
     report::{ReportKind, afterwards},
     sync::lock,
     trace::{Alone, Opening, Span, told},
@@ -49,7 +52,19 @@ pub struct Handler {
     metadata: Object,
     client: Option<Client>,
     on_trace: Vec<OnTrace>,
+    core: Core,
     runs: Arc<Mutex<Runs>>,
+}
+
+/// What all clones of a handler have in common, and no other handler has.
+#[derive(Clone, Copy)]
+struct Core(u64);
+
+impl Default for Core {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 type OnTrace = Arc<dyn Fn(&TraceInfo) + Send + Sync>;
@@ -76,6 +91,7 @@ pub struct Run {
     model_parameters: Option<Object>,
     metadata: Object,
     decoder: Option<Box<dyn Decode>>,
+    in_loop: Option<LoopRole>,
 }
 
 impl Run {
@@ -89,6 +105,7 @@ impl Run {
             model_parameters: None,
             metadata: Object::new(),
             decoder: None,
+            in_loop: None,
         }
     }
 
@@ -119,6 +136,22 @@ impl Run {
     /// Makes fields of the span out of what is [fed](Span::feed) to it, off the caller's thread.
     pub fn decoder(mut self, decoder: impl Decode) -> Self {
         self.decoder = Some(Box::new(decoder));
+        self
+    }
+
+    /// A call to a model of `server`, which may be a turn of a tool loop that the application writes by hand. Where no
+    /// trace is open, a turn that sends exactly the tool calls with which an earlier one was answered becomes a part of
+    /// its trace, if both are of the same handler, server, user and session and no other turn could be meant. What the
+    /// tools gave becomes TOOL spans between them. Input and output are read as [`Messages`](crate::Messages).
+    pub fn turn_of_loop(mut self, server: &str) -> Self {
+        self.in_loop = Some(LoopRole::Turn(server.into()));
+        self
+    }
+
+    /// A tool that a turn of such a loop may have called: it then stands for the tool in the trace of the loop. Its name
+    /// and input are those of the call.
+    pub fn tool_of_loop(mut self) -> Self {
+        self.in_loop = Some(LoopRole::Tool);
         self
     }
 }
@@ -371,7 +404,8 @@ impl Handler {
 
     /// Begins a span; what to tell `on_trace`, if a trace was opened for it.
     fn begin(&self, opening: Opening, run: Run, alone: Alone) -> (Span, Option<TraceInfo>) {
-        let opening = Opening { decoder: run.decoder, ..opening };
+        let part = run.in_loop.map(|role| LoopPart { handler: self.core.0, role });
+        let opening = Opening { decoder: run.decoder, part, ..opening };
         let begun = opening.span(alone, |data| {
             data.kind = run.kind;
             data.input = run.input;

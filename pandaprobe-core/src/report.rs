@@ -121,7 +121,9 @@ impl fmt::Display for Report {
 pub struct Stats {
     /// Traces that were begun.
     pub traces: u64,
-    /// Traces of which something is still open.
+    /// Those of them that became a part of another, as turns and tools of a tool loop.
+    pub joined: u64,
+    /// Traces of which something is still open, or that are held for what may follow in a tool loop.
     pub open: u64,
     /// Items (traces, blocks of spans, updates, scores) that are ready and were not delivered yet.
     pub queued: u64,
@@ -234,6 +236,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Counts, tells `on_error`, and logs each kind at most once a minute.
 pub(crate) struct Reporter {
     pub(crate) traces: AtomicU64,
+    pub(crate) joined: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) open: AtomicU64,
     counts: [AtomicU64; KINDS],
@@ -246,6 +249,7 @@ impl Reporter {
     pub(crate) fn new(on_error: Option<OnError>, debug: bool) -> Self {
         Self {
             traces: AtomicU64::new(0),
+            joined: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             open: AtomicU64::new(0),
             counts: [const { AtomicU64::new(0) }; KINDS],
@@ -285,6 +289,7 @@ impl Reporter {
         let seen = |kind: &ReportKind| count(*kind) > 0;
         Stats {
             traces: self.traces.load(Ordering::Relaxed),
+            joined: self.joined.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             open: self.open.load(Ordering::Relaxed),
             retried: count(ReportKind::Retrying),

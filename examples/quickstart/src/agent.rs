@@ -95,6 +95,7 @@ impl Agent {
             .tools(tools::offered())
             .tool_choice(ChatCompletionToolChoiceOption::Mode(tool_choice))
             .max_completion_tokens(MAX_TOKENS)
+            .stream(true)
             // Without this a streamed answer does not say how many tokens it took.
             .stream_options(ChatCompletionStreamOptions {
                 include_usage: Some(true),

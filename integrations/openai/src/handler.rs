@@ -95,7 +95,7 @@ impl OpenAiHandler {
     ) -> impl Future<Output = F::Output> + use<F> {
         let handler = self.handler.clone();
         async move {
-            let span = handler.start(Run::new(name, SpanKind::Tool).input(arguments));
+            let span = handler.start(Run::new(name, SpanKind::Tool).input(arguments).tool_of_loop());
             let work = span.scope(future);
             let told = move |outcome: Outcome<'_, F::Output>| match outcome {
                 Outcome::Returned(value) => finish(span, value),

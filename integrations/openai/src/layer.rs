@@ -133,7 +133,10 @@ impl Call {
     fn start(&self, request: &reqwest::Request) -> Option<Span> {
         let operation = operation(request);
         let (name, kind) = recorded_as(operation)?;
-        let run = Run::new(name, kind).decoder(ExchangeDecoder::new(operation));
+        let mut run = Run::new(name, kind).decoder(ExchangeDecoder::new(operation));
+        if matches!(operation, Operation::Chat | Operation::Responses) {
+            run = run.turn_of_loop(base(request.url()));
+        }
         let span = self.scope.clone().run(|| self.layer.handler.start(run));
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         span.feed(Piece::Request(Bytes::copy_from_slice(body)));
@@ -179,6 +182,13 @@ fn operation(request: &reqwest::Request) -> Operation {
         Method::POST => Operation::detect(request.url().path()),
         _ => Operation::Unknown,
     }
+}
+
+/// The URL of a chat or a response without what `async-openai` appends to that of the server.
+fn base(url: &reqwest::Url) -> &str {
+    let whole = url.as_str().split(['?', '#']).next().unwrap_or_default();
+    let ends = ["/chat/completions", "/responses"];
+    ends.iter().find_map(|end| whole.strip_suffix(end)).unwrap_or(whole)
 }
 
 /// The name and kind of the span of a call; none if it is of no kind that is traced.

@@ -1,7 +1,7 @@
 //! The thread that makes traces out of events.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -10,11 +10,16 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
+mod join;
+
+use join::{Inferred, Next};
+
 use super::{
     Settings,
     budget::{Budget, Charge},
     decode::Piece,
     inbox::Inbox,
+    loops::Loops,
     own_thread,
     queue::{Queue, Waiter},
     record::{Event, Exit, Root, SpanRecord, TraceRecord},
@@ -38,6 +43,10 @@ pub(super) struct Assembler {
     budget: Arc<Budget>,
     reporter: Arc<Reporter>,
     open: HashMap<TraceId, Open>,
+    loops: Loops,
+    /// Traces that became a part of another, and of which, oldest first.
+    parts: HashMap<TraceId, TraceId>,
+    parts_order: VecDeque<TraceId>,
     next_sweep: Option<Instant>,
 }
 
@@ -51,6 +60,9 @@ struct Open {
     root_ended: bool,
     last_event: Instant,
     scores: Vec<(ScoreData, Charge)>,
+    /// It is complete, and held for what may follow in a tool loop.
+    waits: bool,
+    inferred: Inferred,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -74,6 +86,8 @@ impl Open {
             root_ended: false,
             last_event: Instant::now(),
             scores: Vec::new(),
+            waits: false,
+            inferred: Inferred::default(),
         }
     }
 }
@@ -92,7 +106,18 @@ impl Assembler {
         budget: Arc<Budget>,
         reporter: Arc<Reporter>,
     ) -> Self {
-        Self { settings, queue, budget, reporter, open: HashMap::new(), next_sweep: None }
+        let loops = Loops::new(settings.tool_loop_patience);
+        Self {
+            settings,
+            queue,
+            budget,
+            reporter,
+            open: HashMap::new(),
+            loops,
+            parts: HashMap::new(),
+            parts_order: VecDeque::new(),
+            next_sweep: None,
+        }
     }
 
     pub(super) fn run(mut self, inbox: &Inbox) {
@@ -137,6 +162,9 @@ impl Assembler {
     fn handle(&mut self, event: Event) {
         match event {
             Event::TraceStarted(trace) => {
+                if let Some(part) = &trace.part {
+                    self.loops.began(part, trace.started_at(), trace.id);
+                }
                 self.open.insert(trace.id, Open::new(trace));
             }
             Event::SpanStarted(span) => self.span_started(span),
@@ -145,6 +173,7 @@ impl Assembler {
             Event::TraceEnded(trace) => self.trace_ended(&trace),
             Event::Score { score, charge } => self.score(*score, charge),
             Event::Flush(waiter) => {
+                self.let_go();
                 self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
                 self.queue.when_settled(waiter);
             }
@@ -215,7 +244,8 @@ impl Assembler {
         self.advance(trace.id);
     }
 
-    fn score(&mut self, score: ScoreData, charge: Charge) {
+    fn score(&mut self, mut score: ScoreData, charge: Charge) {
+        score.trace_id = self.joined(score.trace_id);
         match self.open.get_mut(&score.trace_id) {
             Some(open) if open.phase == Phase::Held => open.scores.push((score, charge)),
             _ => self.send_score(score),
@@ -237,8 +267,10 @@ impl Assembler {
         match open.phase {
             Phase::Held | Phase::Live if !open.root_ended || open.open_spans > 0 => {}
             Phase::Held | Phase::Live => {
-                self.send_whole(id, &[]);
-                self.open.remove(&id);
+                if let Next::Send(id) = self.next(id) {
+                    self.send_whole(id, &[]);
+                    self.open.remove(&id);
+                }
             }
             Phase::Sent => {
                 let trace = Arc::clone(&open.trace);
@@ -275,8 +307,12 @@ impl Assembler {
         let (trace, phase) = (Arc::clone(&open.trace), open.phase);
         let scores = std::mem::take(&mut open.scores);
         let ended: Vec<Arc<SpanRecord>> = open.spans.drain(..).filter(is_settled).collect();
+        let mut spans = open.inferred.take();
         trace.mark_sent();
-        let mut spans = take(&ended);
+        if let Some(part) = &trace.part {
+            self.loops.ended(part, trace.started_at(), id);
+        }
+        spans.extend(take(&ended));
         spans.extend(unended.iter().map(|span| snapshot(span, &self.reporter)));
         match phase {
             Phase::Live => {
@@ -403,7 +439,9 @@ impl Assembler {
     /// Sends what has waited long enough.
     fn sweep(&mut self) {
         let (linger, age) = (self.settings.linger, self.settings.max_trace_age);
+        self.let_go_of_old();
         let due = |open: &&Open| match open.phase {
+            _ if open.waits => false,
             Phase::Held | Phase::Live if open.root_ended => open.last_event.elapsed() >= linger,
             Phase::Held | Phase::Live => open.trace.age() >= age,
             Phase::Sent => open.last_event.elapsed() >= age,

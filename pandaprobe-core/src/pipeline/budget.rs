@@ -23,6 +23,11 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Whether what need not be held had better go.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.held() > self.most / 2
+    }
+
     /// Takes `bytes`, at the cost of the oldest finished items if that makes room enough.
     fn take(&self, bytes: usize) -> bool {
         if bytes > self.most {

@@ -24,12 +24,14 @@ mod assembler;
 mod budget;
 mod decode;
 mod inbox;
+mod loops;
 mod queue;
 mod record;
 mod sender;
 mod settle;
 
 pub use decode::{Decode, Piece};
+pub(crate) use loops::{LoopPart, LoopRole};
 pub(crate) use record::{
     Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object, value_bytes,
 };
@@ -43,6 +45,7 @@ use queue::Queue;
 pub(crate) struct Settings {
     pub(crate) linger: Duration,
     pub(crate) max_trace_age: Duration,
+    pub(crate) tool_loop_patience: Duration,
     pub(crate) live: bool,
     pub(crate) batch_size: usize,
     pub(crate) flush_interval: Duration,
@@ -57,6 +60,7 @@ impl Settings {
         Self {
             linger: config.linger,
             max_trace_age: config.max_trace_age,
+            tool_loop_patience: config.tool_loop_patience,
             live: config.live,
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,

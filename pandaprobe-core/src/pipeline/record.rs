@@ -16,6 +16,7 @@ use super::{
     budget::{Budget, Charge},
     decode::{Decode, Piece},
     inbox::Inbox,
+    loops::LoopPart,
     queue::Waiter,
 };
 use crate::{
@@ -135,6 +136,8 @@ pub(crate) struct TraceRecord {
     pub(crate) intake: Intake,
     /// What scopes said of identity when it was begun. Only what they say later can be somebody else's.
     pub(crate) begun_under: Ids,
+    /// What it may be in a tool loop that an application writes by hand.
+    pub(crate) part: Option<LoopPart>,
     wall: Timestamp,
     monotonic: Instant,
     sent: AtomicBool,
@@ -162,6 +165,7 @@ impl TraceRecord {
         root: Root,
         ids: Ids,
         begun_under: Ids,
+        part: Option<LoopPart>,
         data: TraceData,
     ) -> Option<Arc<Self>> {
         let Some(charge) = intake.charge(EMPTY + trace_bytes(&data)) else {
@@ -177,6 +181,7 @@ impl TraceRecord {
             root,
             intake: intake.clone(),
             begun_under,
+            part,
             wall,
             monotonic,
             sent: AtomicBool::new(false),
@@ -192,6 +197,10 @@ impl TraceRecord {
     /// The time now, by a clock that never runs backwards within one trace.
     pub(crate) fn now(&self) -> Timestamp {
         self.wall + self.monotonic.elapsed()
+    }
+
+    pub(super) fn started_at(&self) -> Timestamp {
+        self.wall
     }
 
     pub(crate) fn age(&self) -> Duration {

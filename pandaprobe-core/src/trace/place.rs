@@ -8,7 +8,7 @@ use crate::{
     context::{Position, Surroundings, current, ids_within},
     identity::{Ids, Slot},
     model::{Object, SpanData, Timestamp, TraceData},
-    pipeline::{Decode, Exit, Intake, Root, SpanRecord, TraceRecord},
+    pipeline::{Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
     report::ReportKind,
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Opening {
     pub(crate) decoder: Option<Box<dyn Decode>>,
     /// Where to record unless a client is named.
     pub(crate) intake: Option<Intake>,
+    /// What it may be in a tool loop, where no trace is open.
+    pub(crate) part: Option<LoopPart>,
 }
 
 /// A span that has begun, and whether a trace was opened for it.
@@ -74,7 +76,8 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
-        let record = TraceRecord::start(&intake, root, here.ids.clone(), here.scoped.clone(), data)?;
+        let record =
+            TraceRecord::start(&intake, root, here.ids.clone(), here.scoped.clone(), self.part, data)?;
         here.begun(&record);
         Some(record)
     }
@@ -94,6 +97,7 @@ impl Opening {
         if position.is_none() && alone == Alone::Skip {
             return None;
         }
+        self.part = self.part.filter(|_| position.is_none());
         // What leaves a trace because it is somebody else's is recorded where that trace is.
         self.intake = position.map(|position| position.trace.intake.clone());
         let decoder = self.decoder.take();
