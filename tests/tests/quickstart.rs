@@ -14,7 +14,7 @@ use stand_in_model::{StandInModel, Travel};
 
 #[tokio::test]
 async fn without_any_scope_a_turn_is_one_trace() {
-    let server = StandInModel::start(Travel::default()).await.unwrap();
+    let server = StandInModel::start(Travel).await.unwrap();
     let captured = capture(|| async {
         let config = OpenAIConfig::new().with_api_base(server.base_url()).with_api_key("none");
         let client = OpenAiHandler::new().wrap(Client::with_config(config));

@@ -15,6 +15,7 @@ use pandaprobe::{
     testing::capture, user,
 };
 use pandaprobe_tests::provider::{Exchange, Provider};
+use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 type OpenAi = Client<OpenAIConfig>;
@@ -372,6 +373,39 @@ async fn of_two_loops_that_share_a_prefix_one_continues_it() {
 }
 
 #[tokio::test]
+async fn who_continues_an_answer_again_is_not_taken_for_another() {
+    let provider = adder("call_0");
+    let captured = capture(|| async {
+        let client = wrapped(&provider);
+        let conversation =
+            |system: &str| [says(system), asks("four"), adds("call_0", 4), result("call_0", "6")];
+        let (one, other) = (conversation("one"), conversation("other"));
+        ask(&client, &one[..2]).await;
+        ask(&client, &one).await;
+        ask(&client, &other[..2]).await;
+        // Regenerated: it is not the turn that the other conversation waits for.
+        ask(&client, &one).await;
+        ask(&client, &other).await;
+        // The same conversation, all over again.
+        ask(&client, &other[..2]).await;
+        ask(&client, &other).await;
+    })
+    .await;
+    let mut shapes: Vec<_> = captured.traces.iter().map(shape).collect();
+    shapes.sort_by_key(Vec::len);
+    assert_eq!(shapes, [vec!["Llm openai-chat"], LOOP.to_vec(), LOOP.to_vec(), LOOP.to_vec()]);
+    for trace in captured.traces.iter().filter(|trace| trace.name == "tool-loop") {
+        let systems: BTreeSet<String> = trace
+            .spans
+            .iter()
+            .filter(|span| span.kind == SpanKind::Llm)
+            .map(|span| span.input.as_ref().unwrap()["messages"][0]["content"].to_string())
+            .collect();
+        assert_eq!(systems.len(), 1, "two conversations in one trace");
+    }
+}
+
+#[tokio::test]
 async fn an_abandoned_loop_is_sent_when_its_time_is_over() {
     let provider = adder("call_0");
     let memory = MemoryExporter::default();
@@ -583,4 +617,64 @@ async fn what_waits_makes_room_for_what_is_recorded() {
     }
     client.flush(Duration::from_secs(5)).unwrap();
     assert_eq!((memory.traces().len(), client.stats().dropped_total()), (60, 0), "{:?}", client.stats());
+}
+
+/// What one of several conversations does next.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    /// It goes on, or begins.
+    On,
+    /// It sends its last request again.
+    Again,
+    /// It begins anew.
+    Anew,
+}
+
+/// Conversations that differ in their first message alone: all get the same answers, with the same ids. Those with an even
+/// number have a user.
+async fn talk(client: &OpenAi, moves: &[(usize, Move)]) {
+    let first = |conversation: usize| vec![says(&format!("conversation {conversation}")), asks("four")];
+    let mut conversations: Vec<Vec<Value>> = (0..4).map(first).collect();
+    for (conversation, next) in moves {
+        let messages = &mut conversations[*conversation];
+        match next {
+            Move::On | Move::Again => {}
+            Move::Anew => *messages = first(*conversation),
+        }
+        let asked = match conversation % 2 {
+            0 => user(format!("user-{conversation}")).scope(ask(client, messages)).await,
+            _ => ask(client, messages).await,
+        };
+        if !matches!(next, Move::Again) {
+            match asked["tool_calls"].is_array() {
+                true => messages.extend([asked, result("call_0", "6")]),
+                false => *messages = first(*conversation),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn conversations_are_never_mixed(
+        moves in vec((0..4_usize, prop_oneof![4 => Just(Move::On), 1 => Just(Move::Again), 1 => Just(Move::Anew)]), 1..24)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let provider = adder("call_0");
+        let captured = runtime.block_on(capture(|| async { talk(&wrapped(&provider), &moves).await }));
+        let mut calls = 0;
+        for trace in &captured.traces {
+            let llm = trace.spans.iter().filter(|span| span.kind == SpanKind::Llm);
+            let said = llm.map(|span| span.input.as_ref().unwrap()["messages"][0]["content"].as_str().unwrap());
+            let said: Vec<&str> = said.collect();
+            calls += said.len();
+            prop_assert!(said.iter().all(|one| *one == said[0]), "{said:?}");
+            let number: usize = said[0].rsplit(' ').next().unwrap().parse().unwrap();
+            let user = number.is_multiple_of(2).then(|| format!("user-{number}"));
+            prop_assert_eq!(&trace.user_id, &user);
+        }
+        prop_assert_eq!(calls, moves.len(), "each call is recorded once");
+    }
 }

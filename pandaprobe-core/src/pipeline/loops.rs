@@ -3,7 +3,7 @@
 //! A call to a model continues another if it came later, from the same handler, to the same server, for the same user and
 //! session, and if the last message of the assistant that it sends has exactly the tool calls that the other was answered
 //! with: ids, names and arguments. Two that it could continue are none, because ids are not unique: some servers count
-//! them. An answer is continued once.
+//! them. An answer is continued once; who continues it again must not be taken for somebody else's turn that looks alike.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -53,6 +53,9 @@ pub(super) struct Turn {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Timestamp,
     pub(super) failed: bool,
+    /// All of its input, and that without the last turn of the assistant and what follows, as hashes.
+    history: u64,
+    history_before: u64,
     /// The tool calls that the last message of the assistant in its input has.
     asked: Vec<Call>,
     /// What the tools gave, in order of `asked`.
@@ -64,7 +67,10 @@ pub(super) struct Turn {
 impl Turn {
     /// The turn that `span` is.
     pub(super) fn of(trace: TraceId, part: &LoopPart, ids: Ids, span: &SpanData) -> Self {
-        let (asked, results) = span.input.as_ref().map(asked).unwrap_or_default();
+        let messages = span.input.as_ref().and_then(|input| input["messages"].as_array());
+        let messages = messages.map(Vec::as_slice).unwrap_or_default();
+        let (before, turn, rest) = split(messages);
+        let asked: Vec<Call> = turn.iter().flat_map(calls).collect();
         let answer = span.output.as_ref().and_then(|output| output["messages"].get(0));
         Self {
             trace,
@@ -74,17 +80,23 @@ impl Turn {
             started_at: span.started_at,
             ended_at: span.ended_at.unwrap_or(span.started_at),
             failed: span.status == SpanStatus::Error,
+            history: hash(&messages),
+            history_before: hash(&before),
+            results: results(&asked, rest),
             asked,
-            results,
             answered: answer.map(calls).unwrap_or_default(),
         }
     }
 
     fn key(&self, calls: &[Call]) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.handler, &self.server, &self.ids, calls).hash(&mut hasher);
-        hasher.finish()
+        hash(&(self.handler, &self.server, &self.ids, calls))
     }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A tool that has ended, as a trace of its own.
@@ -120,14 +132,22 @@ impl Tool {
 /// How many times the patience a turn that is under way is waited for.
 const AT_MOST: u32 = 10;
 
-/// An answer with tool calls that nothing has continued yet.
+/// An answer with tool calls, until its time is over.
 #[derive(Debug)]
 struct Tail {
     turn: Turn,
-    /// A turn that failed has continued it: what ran its calls is known.
-    tried: bool,
+    state: State,
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    Waits,
+    /// It still waits, after a turn that failed. Who ran its calls was told.
+    Tried,
+    /// It was continued.
+    Continued,
     /// Its trace was sent meanwhile. It cannot be continued, but still could have been meant.
-    sent: bool,
+    Sent,
 }
 
 /// Who runs a call of a tool.
@@ -190,26 +210,28 @@ impl Loops {
         if turn.asked.is_empty() {
             return None;
         }
-        let key = turn.key(&turn.asked);
         let patience = self.patience;
-        let tails = self.tails.get_mut(&key)?;
-        let mut candidates = tails.iter().enumerate().filter(|(_, tail)| tail.may_precede(turn, patience));
-        let (at, tail) = candidates.next().filter(|(_, tail)| !tail.sent)?;
-        if candidates.next().is_some() {
-            return None;
+        let tails = self.tails.get_mut(&turn.key(&turn.asked))?;
+        let mut candidates = tails.iter_mut().filter(|tail| tail.may_precede(turn, patience));
+        let (mut open, mut again) = (None, false);
+        for tail in &mut candidates {
+            match tail.state {
+                State::Continued => again |= tail.turn.history == turn.history_before,
+                State::Sent => return None,
+                State::Waits | State::Tried if open.is_some() => return None,
+                State::Waits | State::Tried => open = Some(tail),
+            }
         }
+        let tail = open.filter(|tail| !again || tail.turn.history == turn.history_before)?;
         let before = Before {
             trace: tail.turn.trace,
             ended_at: tail.turn.ended_at,
-            calls: match tail.tried {
-                true => Vec::new(),
-                false => ran(&self.tools, &tail.turn, turn.started_at),
+            calls: match tail.state {
+                State::Waits => ran(&self.tools, &tail.turn, turn.started_at),
+                _ => Vec::new(),
             },
         };
-        match turn.failed {
-            true => tails[at].tried = true,
-            false => drop(tails.remove(at)),
-        }
+        tail.state = if turn.failed { State::Tried } else { State::Continued };
         for (_, by) in &before.calls {
             self.tools.retain(|tool| *by != RanBy::Recorded(tool.trace));
         }
@@ -222,18 +244,18 @@ impl Loops {
         if waits {
             let key = turn.key(&turn.answered);
             let turn = Turn { trace: first, asked: Vec::new(), results: Vec::new(), ..turn };
-            self.tails.entry(key).or_default().push(Tail { turn, tried: false, sent: false });
+            self.tails.entry(key).or_default().push(Tail { turn, state: State::Waits });
         }
         waits
     }
 
     /// Whether a turn may say that it called `tool`: it then waits.
     pub(super) fn wait_for_turn(&mut self, tool: Tool) -> bool {
-        let tails = self.tails.values().flatten();
+        let mut tails = self.tails.values().flatten().filter(|tail| tail.is_held());
         let called = |tail: &Tail| {
             tail.turn.handler == tool.handler && tail.turn.answered.iter().any(|call| tool.ran(call))
         };
-        let waits = self.under_way.contains_key(&tool.handler) || tails.into_iter().any(called);
+        let waits = self.under_way.contains_key(&tool.handler) || tails.any(called);
         if waits {
             self.tools.push(tool);
         }
@@ -243,8 +265,8 @@ impl Loops {
     /// Lets go of all that waits. The traces are to be sent.
     pub(super) fn let_go(&mut self) -> Vec<TraceId> {
         let mut traces: Vec<TraceId> = self.tools.drain(..).map(|tool| tool.trace).collect();
-        for tail in self.tails.values_mut().flatten().filter(|tail| !tail.sent) {
-            tail.sent = true;
+        for tail in self.tails.values_mut().flatten().filter(|tail| tail.is_held()) {
+            tail.state = State::Sent;
             traces.push(tail.turn.trace);
         }
         traces
@@ -264,7 +286,7 @@ impl Loops {
         let mut traces: Vec<TraceId> = tools.map(|tool| tool.trace).collect();
         self.tails.retain(|_, tails| {
             let due = |tail: &mut Tail| is_due(tail.turn.handler, tail.turn.started_at, tail.turn.ended_at);
-            let old = tails.extract_if(.., due).filter(|tail| !tail.sent);
+            let old = tails.extract_if(.., due).filter(Tail::is_held);
             traces.extend(old.map(|tail| tail.turn.trace));
             !tails.is_empty()
         });
@@ -273,6 +295,10 @@ impl Loops {
 }
 
 impl Tail {
+    fn is_held(&self) -> bool {
+        matches!(self.state, State::Waits | State::Tried)
+    }
+
     fn may_precede(&self, turn: &Turn, patience: Duration) -> bool {
         let last = &self.turn;
         let same = last.handler == turn.handler && last.server == turn.server && last.ids == turn.ids;
@@ -309,28 +335,28 @@ fn ran(tools: &[Tool], turn: &Turn, next: Timestamp) -> Vec<(Call, RanBy)> {
     turn.answered.iter().cloned().zip(by).collect()
 }
 
-/// The tool calls that the last turn of the assistant in an input has, and what came of them.
-fn asked(input: &Value) -> (Vec<Call>, Vec<Option<Value>>) {
-    let messages = input["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is = |message: &Value, role: &str| message["role"] == role;
-    let Some(last) = messages.iter().rposition(|message| is(message, "assistant")) else {
-        return Default::default();
-    };
-    let (turn, rest) = messages.split_at(last + 1);
-    let begin = turn.iter().rposition(|message| !is(message, "assistant")).map_or(0, |at| at + 1);
-    let asked: Vec<Call> = turn[begin..].iter().flat_map(calls).collect();
-    let results: Vec<&Value> = rest.iter().filter(|message| is(message, "tool")).collect();
+/// What comes before the last turn of the assistant, that turn, and what follows.
+fn split(messages: &[Value]) -> (&[Value], &[Value], &[Value]) {
+    let is_assistant = |message: &Value| message["role"] == "assistant";
+    let end = messages.iter().rposition(is_assistant).map_or(0, |last| last + 1);
+    let (turn, rest) = messages.split_at(end);
+    let begin = turn.iter().rposition(|message| !is_assistant(message)).map_or(0, |last| last + 1);
+    let (before, turn) = turn.split_at(begin);
+    (before, turn, rest)
+}
+
+/// What the messages that follow say came of the calls.
+fn results(asked: &[Call], rest: &[Value]) -> Vec<Option<Value>> {
+    let results: Vec<&Value> = rest.iter().filter(|message| message["role"] == "tool").collect();
     let result = |(place, call): (usize, &Call)| {
-        let named = results
-            .iter()
-            .find(|message| call.id.is_some() && message["tool_call_id"].as_str() == call.id.as_deref());
-        // Where nothing has ids, the order says it.
-        let placed =
-            || results.get(place).filter(|message| call.id.is_none() && message["tool_call_id"].is_null());
-        named.or_else(placed).map(|message| message["content"].clone())
+        let found = match &call.id {
+            Some(id) => results.iter().find(|message| message["tool_call_id"] == **id),
+            // Where nothing has ids, the order says it.
+            None => results.get(place).filter(|message| message["tool_call_id"].is_null()),
+        };
+        found.map(|message| message["content"].clone())
     };
-    let results = asked.iter().enumerate().map(result).collect();
-    (asked, results)
+    asked.iter().enumerate().map(result).collect()
 }
 
 /// The tool calls of a message.
