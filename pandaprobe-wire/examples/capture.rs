@@ -1,4 +1,4 @@
-//! Decodes a folder of recorded exchanges and prints one JSON line per exchange of a known operation.
+//! Decodes a folder of recorded exchanges and prints one JSON line per chat, response or embedding.
 //!
 //! `capture DIR [--chunk whole|event|awkward|byte]`. The folder holds YAML streams of `when` (method, path,
 //! body) and `then` (status, headers, body) documents; the id of an exchange is `path#index`.
@@ -76,13 +76,17 @@ fn capture_file(root: &Path, file: &Path, chunk: &str) -> Outcome<()> {
     let name = file.strip_prefix(root)?.display().to_string();
     for (index, document) in serde_yaml_ng::Deserializer::from_str(&text).enumerate() {
         let recorded = Recorded::deserialize(document)?;
-        let is_known = Operation::detect(&recorded.when.path) != Operation::Unknown;
-        if is_known && recorded.when.method == "POST" {
+        if has_line(Operation::detect(&recorded.when.path)) && recorded.when.method == "POST" {
             let record = decode(&recorded, chunk)?;
             println!("{}", line(&format!("{name}#{index}"), &record));
         }
     }
     Ok(())
+}
+
+/// Whether an exchange is one of messages or vectors, which the lines are made for.
+fn has_line(operation: Operation) -> bool {
+    matches!(operation, Operation::Chat | Operation::Responses | Operation::Embeddings)
 }
 
 fn decode(recorded: &Recorded, chunk: &str) -> Outcome<LlmRecord> {

@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Operation, ToolItem, Usage, WireError,
     content::weight,
     media,
-    openai::{chat, embeddings, responses},
+    openai::{chat, completions, embeddings, images, moderation, responses, speech, transcription},
 };
 
 /// What a dialect read from a request.
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Request {
     pub(crate) model: Option<String>,
     pub(crate) streaming: bool,
-    /// How many choices were asked for.
+    /// How many choices, or images, were asked for.
     pub(crate) choices: u64,
     pub(crate) input: Vec<Value>,
     pub(crate) parameters: Map<String, Value>,
@@ -46,10 +46,26 @@ impl Answer {
     }
 }
 
+/// A blocking answer as it came.
+#[derive(Debug)]
+pub(crate) struct Raw<'a> {
+    /// Its start, or all of it.
+    pub(crate) head: &'a [u8],
+    /// How many bytes all of it has.
+    pub(crate) bytes: u64,
+    pub(crate) media_type: Option<&'a str>,
+}
+
 /// Reads the answer of one exchange: one whole value, or the events of a stream.
 pub(crate) trait Decoder: Debug + Send {
     /// Reads a blocking answer.
     fn whole(&mut self, value: &Value);
+
+    /// Takes a blocking answer as it came, where it is a JSON object after that was read. Says whether it was
+    /// read as something other than JSON.
+    fn raw(&mut self, _raw: &Raw<'_>) -> bool {
+        false
+    }
 
     /// Reads an event of a stream. Says whether it carried a piece of the model's output.
     fn event(&mut self, name: &str, value: &Value) -> bool;
@@ -76,8 +92,23 @@ pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
         Operation::Chat => chat::request(request),
         Operation::Responses => responses::request(request),
         Operation::Embeddings => embeddings::request(request),
+        Operation::Completions => completions::request(request),
+        Operation::Images => images::request(request),
+        Operation::Speech => speech::request(request),
+        Operation::Transcription => transcription::request(request),
+        Operation::Moderation => moderation::request(request),
         Operation::Unknown => unknown_request(request),
     }
+}
+
+/// A request whose body was not seen: its kind and size are its only input.
+pub(crate) fn unseen_request(content_type: Option<&str>, bytes: Option<u64>) -> Request {
+    let is_multipart = content_type.and_then(|name| name.trim_start().get(..10));
+    let is_multipart = is_multipart.is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+    let mut part = Map::new();
+    part.insert("type".into(), Value::from(if is_multipart { "multipart" } else { "body" }));
+    part.extend(bytes.map(|bytes| ("bytes".to_owned(), Value::from(bytes))));
+    Request { choices: 1, input: vec![json!({"role": "user", "content": [part]})], ..Request::default() }
 }
 
 /// Keeps a request of unknown meaning as the only input.
@@ -94,9 +125,13 @@ pub(crate) fn unknown_request(request: Value) -> Request {
 /// A decoder for the answer to `request`, with room for `text` bytes; none where the operation is unknown.
 pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> Option<Box<dyn Decoder>> {
     match operation {
-        Operation::Chat => Some(Box::new(chat::Chat::new(request.choices, text))),
+        Operation::Chat | Operation::Completions => Some(Box::new(chat::Chat::new(request.choices, text))),
         Operation::Responses => Some(Box::new(responses::Responses::new(text))),
-        Operation::Embeddings => Some(Box::<embeddings::Embeddings>::default()),
+        Operation::Embeddings => Some(Box::new(embeddings::decoder())),
+        Operation::Images => Some(Box::new(images::Images::new(request, text))),
+        Operation::Speech => Some(Box::<speech::Speech>::default()),
+        Operation::Transcription => Some(Box::new(transcription::Transcription::new(text))),
+        Operation::Moderation => Some(Box::new(moderation::decoder())),
         Operation::Unknown => None,
     }
 }

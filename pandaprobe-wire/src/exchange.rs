@@ -3,7 +3,7 @@ use crate::{
     content::weight,
     dialect::{self, Answer, Decoder, Request},
     json,
-    limits::Notes,
+    limits::{Notes, head_chars},
     stream::Stream,
     whole::{Whole, text_or_size},
 };
@@ -12,7 +12,8 @@ use crate::{
 ///
 /// Any bytes are accepted in any order of calls; what cannot be read is said in
 /// [`LlmRecord::notes`]. The request is decoded at once and its bytes are not kept; an event stream
-/// is decoded as it arrives; any other answer is held, up to [`MAX_BODY`], until [`Exchange::end`].
+/// is decoded as it arrives; speech is counted and not held; any other answer is held, up to [`MAX_BODY`],
+/// until [`Exchange::end`].
 ///
 /// ```
 /// use pandaprobe_wire::Exchange;
@@ -32,7 +33,8 @@ pub struct Exchange {
     request: Request,
     request_bytes: usize,
     status: Option<u16>,
-    event_stream: Option<bool>,
+    /// The content type of the answer without its parameters, in lower case.
+    media_type: Option<String>,
     body: Body,
     ended: bool,
     notes: Notes,
@@ -41,8 +43,8 @@ pub struct Exchange {
 /// What a piece of the answer brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The piece completed an event with output of the model: text, reasoning, refusal, or a tool
-    /// call's name or arguments. Never true for an answer that is not a stream.
+    /// The piece completed an event with output of the model: text, reasoning, refusal, a tool
+    /// call's name or arguments, an image or a partial one, or audio. Never true for an answer that is not a stream.
     pub token: bool,
     /// The answer is complete, as [`Exchange::is_terminal`] says.
     pub terminal: bool,
@@ -78,10 +80,24 @@ impl Exchange {
         Self::begin(operation, request, value, notes)
     }
 
+    /// Begins an exchange whose request body was not seen, as a multipart form or a stream is not: its kind
+    /// and, where it is known, its size stand for the input.
+    ///
+    /// ```
+    /// use pandaprobe_wire::{Exchange, Operation};
+    ///
+    /// let form = Some("multipart/form-data; boundary=x");
+    /// let exchange = Exchange::with_unread_request(Operation::Transcription, form, Some(90_000));
+    /// assert_eq!(exchange.record().input[0]["content"][0]["type"], "multipart");
+    /// ```
+    pub fn with_unread_request(operation: Operation, content_type: Option<&str>, bytes: Option<u64>) -> Self {
+        Self::with_request(operation, dialect::unseen_request(content_type, bytes), Notes::default())
+    }
+
     /// Takes the head of the answer. A non-2xx status makes the answer an error.
     pub fn start(&mut self, status: u16, content_type: Option<&str>) {
         self.status = Some(status);
-        self.event_stream = content_type.map(is_event_stream);
+        self.media_type = content_type.and_then(essence);
     }
 
     /// Takes the next piece of the answer's body, cut anywhere. Does nothing after [`Exchange::end`].
@@ -97,13 +113,14 @@ impl Exchange {
         }
         if let Body::Start(start) = &mut self.body {
             let start = std::mem::take(start);
-            self.open(self.event_stream == Some(true), &start);
+            self.open(self.is_declared_stream(), &start);
         }
         match &mut self.body {
             Body::Stream(stream) => stream.end(),
             Body::Whole(whole) => {
                 let decoder = blocking_decoder(self.operation, &self.request);
-                let (answer, complete) = whole.read(decoder, failed(self.status), &mut self.notes);
+                let (answer, complete) =
+                    whole.read(decoder, failed(self.status), self.media_type.as_deref(), &mut self.notes);
                 self.body = Body::Read { answer: Box::new(answer), complete };
             }
             Body::Start(_) | Body::Read { .. } => {}
@@ -112,7 +129,7 @@ impl Exchange {
 
     /// Whether the request asked for a stream, or the answer is an event stream.
     pub fn is_streaming(&self) -> bool {
-        let declared = self.event_stream == Some(true);
+        let declared = self.is_declared_stream();
         let answered = match self.body {
             Body::Stream(_) => true,
             Body::Start(_) => declared,
@@ -122,7 +139,8 @@ impl Exchange {
     }
 
     /// Whether the answer is complete: a stream has said `[DONE]`, given a finish reason for each choice
-    /// asked for, or sent the last event of a response; any other answer has ended and could be read.
+    /// asked for, sent the last event of a response, of audio or of each image asked for, or failed where
+    /// it ends with that; any other answer has ended and could be read.
     pub fn is_terminal(&self) -> bool {
         match &self.body {
             Body::Stream(stream) => stream.is_terminal(),
@@ -176,13 +194,17 @@ impl Exchange {
             Some(value) if bytes.len() <= MAX_UNKNOWN_BODY => dialect::unknown_request(value),
             _ => unread_request(operation, bytes, &mut notes),
         };
+        Self::with_request(operation, request, notes)
+    }
+
+    fn with_request(operation: Operation, request: Request, notes: Notes) -> Self {
         let request_bytes = request.input.iter().chain(request.parameters.values()).map(weight).sum();
         Self {
             operation,
             request,
             request_bytes,
             status: None,
-            event_stream: None,
+            media_type: None,
             body: Body::Start(Vec::new()),
             ended: false,
             notes,
@@ -206,11 +228,15 @@ impl Exchange {
     }
 
     fn sniff(&mut self, mut start: Vec<u8>) -> bool {
-        let known = if self.operation == Operation::Unknown {
-            Some(false)
-        } else {
-            start.drain(..blank_len(&start));
-            looks_like_events(&start, self.event_stream)
+        let known = match self.operation {
+            Operation::Unknown => Some(false),
+            _ if self.is_declared_raw() => Some(false),
+            // White space may be audio.
+            Operation::Speech => looks_like_events(&start, self.is_declared_stream()),
+            _ => {
+                start.drain(..blank_len(&start));
+                looks_like_events(&start, self.is_declared_stream())
+            }
         };
         match known {
             Some(is_stream) => self.open(is_stream, &start),
@@ -219,6 +245,18 @@ impl Exchange {
                 false
             }
         }
+    }
+
+    fn is_declared_stream(&self) -> bool {
+        self.media_type.as_deref() == Some(EVENT_STREAM)
+    }
+
+    /// Whether the answer is said to be audio or plain text. Such bytes may start like an event stream or JSON
+    /// and are believed.
+    fn is_declared_raw(&self) -> bool {
+        let is_raw = matches!(self.operation, Operation::Speech | Operation::Transcription);
+        let is_other = |media_type: &str| media_type != EVENT_STREAM && !media_type.ends_with("json");
+        is_raw && self.media_type.as_deref().is_some_and(is_other)
     }
 
     fn open(&mut self, is_stream: bool, start: &[u8]) -> bool {
@@ -237,7 +275,7 @@ impl Exchange {
             Body::Stream(stream) => stream.answer(failed(self.status), notes),
             Body::Whole(whole) => {
                 let decoder = blocking_decoder(self.operation, &self.request);
-                whole.read(decoder, failed(self.status), notes).0
+                whole.read(decoder, failed(self.status), self.media_type.as_deref(), notes).0
             }
             Body::Start(start) => Answer {
                 error: failed(self.status).map(|status| crate::error::of_answer(status, start)),
@@ -274,10 +312,17 @@ fn failed(status: Option<u16>) -> Option<u16> {
     status.filter(|status| !(200..300).contains(status))
 }
 
-fn is_event_stream(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("text/event-stream")
+/// A content type without its parameters; none where it is empty.
+fn essence(content_type: &str) -> Option<String> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let essence = head_chars(essence, MAX_MEDIA_TYPE);
+    (!essence.is_empty()).then(|| essence.to_ascii_lowercase())
 }
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Characters kept of a content type.
+const MAX_MEDIA_TYPE: usize = 200;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -291,7 +336,7 @@ fn blank_len(body: &[u8]) -> usize {
 }
 
 /// Whether a body is an event stream, by its start and else by its content type; none while that cannot be told.
-fn looks_like_events(start: &[u8], declared: Option<bool>) -> Option<bool> {
+fn looks_like_events(start: &[u8], declared: bool) -> Option<bool> {
     const FIELDS: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
     if FIELDS.iter().any(|field| start.starts_with(field)) {
         return Some(true);
@@ -300,5 +345,5 @@ fn looks_like_events(start: &[u8], declared: Option<bool>) -> Option<bool> {
         return Some(false);
     }
     let undecided = FIELDS.iter().chain([&BOM]).any(|word| word.starts_with(start));
-    (!undecided).then_some(declared == Some(true))
+    (!undecided).then_some(declared)
 }

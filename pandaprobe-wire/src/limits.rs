@@ -1,7 +1,7 @@
 //! What an exchange may hold, and helpers that keep to it.
 
 /// Bytes of a blocking answer, or of a request, that are held for decoding. A longer one is recorded
-/// without its content, with a note.
+/// without its content, with a note. Of audio no more than a start is held.
 pub const MAX_BODY: usize = 64 << 20;
 
 /// Bytes of text merged from a stream (content, reasoning, tool arguments together). What comes

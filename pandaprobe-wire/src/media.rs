@@ -86,7 +86,8 @@ fn inner_fields(kind: &str, inner: Value) -> Map<String, Value> {
     }
 }
 
-fn link(url: String) -> Map<String, Value> {
+/// The fields of a reference to what a URL stands for.
+pub(crate) fn link(url: String) -> Map<String, Value> {
     match data_url(&url) {
         Some(Value::Object(reference)) => reference,
         _ if url.len() > MAX_URL && is_blob(&url) => sized(None, decoded_len(&url)),
@@ -137,7 +138,8 @@ fn data_url(text: &str) -> Option<Value> {
     is_head.then(|| Value::Object(sized(Some(media_type), bytes)))
 }
 
-fn sized(media_type: Option<&str>, bytes: u64) -> Map<String, Value> {
+/// The fields of a reference to `bytes` bytes.
+pub(crate) fn sized(media_type: Option<&str>, bytes: u64) -> Map<String, Value> {
     let media_type = media_type.map(|media_type| ("media_type".to_owned(), Value::from(media_type)));
     let bytes = ("bytes".to_owned(), Value::from(bytes));
     media_type.into_iter().chain([bytes]).collect()

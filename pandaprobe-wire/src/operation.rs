@@ -10,6 +10,11 @@ use serde_json::Value;
 /// assert_eq!(Operation::detect("/openai/deployments/x/chat/completions?api-version=1"), Operation::Chat);
 /// assert_eq!(Operation::detect("/v1/responses"), Operation::Responses);
 /// assert_eq!(Operation::detect("/v1/embeddings"), Operation::Embeddings);
+/// assert_eq!(Operation::detect("/v1/completions"), Operation::Completions);
+/// assert_eq!(Operation::detect("/v1/images/edits"), Operation::Images);
+/// assert_eq!(Operation::detect("/v1/audio/speech"), Operation::Speech);
+/// assert_eq!(Operation::detect("/v1/audio/translations"), Operation::Transcription);
+/// assert_eq!(Operation::detect("/v1/moderations"), Operation::Moderation);
 /// assert_eq!(Operation::detect("/v1/files"), Operation::Unknown);
 /// ```
 #[non_exhaustive]
@@ -22,16 +27,34 @@ pub enum Operation {
     Responses,
     /// OpenAI Embeddings, or a server that copies it.
     Embeddings,
+    /// OpenAI Completions, the legacy endpoint for bare prompts, or a server that copies it.
+    Completions,
+    /// OpenAI image generations, edits and variations, or a server that copies them.
+    Images,
+    /// OpenAI speech, or a server that copies it.
+    Speech,
+    /// OpenAI transcriptions and translations of audio, or a server that copies them.
+    Transcription,
+    /// OpenAI Moderations, or a server that copies it.
+    Moderation,
     /// Anything else: recorded as plain JSON or text.
     #[default]
     Unknown,
 }
 
-/// How the paths of the known endpoints end.
-const ENDPOINTS: [(&str, Operation); 3] = [
+/// How the paths of the known endpoints end; the first that fits counts.
+const ENDPOINTS: [(&str, Operation); 11] = [
     ("chat/completions", Operation::Chat),
     ("responses", Operation::Responses),
     ("embeddings", Operation::Embeddings),
+    ("completions", Operation::Completions),
+    ("images/generations", Operation::Images),
+    ("images/edits", Operation::Images),
+    ("images/variations", Operation::Images),
+    ("audio/speech", Operation::Speech),
+    ("audio/transcriptions", Operation::Transcription),
+    ("audio/translations", Operation::Transcription),
+    ("moderations", Operation::Moderation),
 ];
 
 /// Endpoints of other dialects whose requests carry `messages` too.

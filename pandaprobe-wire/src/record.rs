@@ -25,11 +25,13 @@ pub struct LlmRecord {
     pub model_requested: Option<String>,
     /// The model that the answer names.
     pub model_responded: Option<String>,
-    /// Request messages, normalised; the whole request where the operation is unknown.
+    /// Request messages, normalised; texts and prompts are messages of the user. The whole request where the
+    /// operation is unknown.
     pub input: Vec<Value>,
     /// Request parameters that shape the answer, values as given.
     pub parameters: Map<String, Value>,
-    /// One normalised assistant message per choice, in index order.
+    /// One normalised assistant message per choice, in index order. All images of an answer are parts of one
+    /// message; speech and transcriptions are one message; embeddings and moderation have none.
     pub output: Vec<Value>,
     /// Tool items of an answer of Responses, in order: those that the caller must run and those that the
     /// provider ran. Empty for other operations; calls of the caller's tools are in `output` as well.
@@ -43,14 +45,16 @@ pub struct LlmRecord {
     /// Finish reason of the first choice, in the provider's own word. For Responses why the answer is
     /// incomplete, else its status.
     pub finish_reason: Option<String>,
-    /// How many choices the answer has; for Responses one, or none where nothing was said; for embeddings none.
+    /// How many choices the answer has; for Responses one, or none where nothing was said; only a chat
+    /// and completions have choices beside it.
     pub choices: usize,
     /// A non-2xx answer, or an error inside of a 2xx one.
     pub error: Option<WireError>,
     /// The provider's id of the answer.
     pub response_id: Option<String>,
     /// The answer as JSON or text, capped, where the operation is unknown; for embeddings `count` and
-    /// `dimensions` of the vectors; else absent.
+    /// `dimensions` of the vectors; for moderation `results`, each with `flagged` and the `categories` that
+    /// apply; for a transcription `duration` and `language`, where the answer has them; else absent.
     pub body: Option<Value>,
     /// What could not be read: malformed JSON, cut events, a cap that was reached.
     pub notes: Vec<String>,

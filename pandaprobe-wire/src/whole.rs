@@ -2,13 +2,13 @@ use serde_json::{Value, json};
 
 use crate::{
     MAX_BODY, MAX_UNKNOWN_BODY, Operation, WireError,
-    dialect::{Answer, Decoder},
+    dialect::{Answer, Decoder, Raw},
     error, json as lenient,
     limits::Notes,
     media,
 };
 
-/// Bytes kept of a body that is too long to be decoded.
+/// Bytes kept of a body that is too long to be decoded, or that is only counted.
 const HEAD: usize = 16 << 10;
 
 /// A body that is read when it is whole.
@@ -23,6 +23,8 @@ impl Whole {
     pub(crate) fn new(operation: Operation) -> Self {
         let limit = match operation {
             Operation::Unknown => MAX_UNKNOWN_BODY,
+            // Audio is counted; an error is short.
+            Operation::Speech => HEAD,
             _ => MAX_BODY,
         };
         Self { bytes: Vec::new(), total: 0, limit }
@@ -48,12 +50,13 @@ impl Whole {
         &self,
         decoder: Option<Box<dyn Decoder>>,
         failed: Option<u16>,
+        media_type: Option<&str>,
         notes: &mut Notes,
     ) -> (Answer, bool) {
         let (mut answer, complete) = match decoder {
             None => (Answer { body: self.generic(notes), ..Answer::default() }, true),
             Some(_) if failed.is_some() => (Answer::default(), true),
-            Some(decoder) => self.decode(decoder, notes),
+            Some(decoder) => self.decode(decoder, media_type, notes),
         };
         answer.error = failed.map(|status| self.error(status)).or(answer.error);
         (answer, complete)
@@ -67,25 +70,41 @@ impl Whole {
         error::of_answer(status, &self.bytes)
     }
 
-    fn decode(&self, mut decoder: Box<dyn Decoder>, notes: &mut Notes) -> (Answer, bool) {
-        if self.is_cut() {
-            notes.add(format!("answer of {} bytes is too long to be decoded", self.total));
-            return (Answer::default(), true);
+    fn decode(
+        &self,
+        mut decoder: Box<dyn Decoder>,
+        media_type: Option<&str>,
+        notes: &mut Notes,
+    ) -> (Answer, bool) {
+        let mut repairs = Notes::default();
+        let object = self.object(&mut repairs);
+        if let Ok(value) = &object {
+            decoder.whole(value);
         }
-        match lenient::parse(&self.bytes, notes) {
-            Ok(value) if value.is_object() => {
-                decoder.whole(&value);
-                (decoder.answer(), true)
+        if decoder.raw(&Raw { head: &self.bytes, bytes: self.total, media_type }) {
+            return (decoder.answer(), true);
+        }
+        notes.extend(&repairs);
+        match object {
+            Ok(_) => (decoder.answer(), true),
+            Err(note) => {
+                notes.add(note);
+                (Answer::default(), self.is_cut())
             }
-            Ok(_) => self.unreadable("answer is not a JSON object".to_owned(), notes),
-            Err(_) if self.bytes.is_empty() => self.unreadable("answer is empty".to_owned(), notes),
-            Err(error) => self.unreadable(format!("answer is not JSON: {error}"), notes),
         }
     }
 
-    fn unreadable(&self, note: String, notes: &mut Notes) -> (Answer, bool) {
-        notes.add(note);
-        (Answer::default(), false)
+    /// The body as a JSON object, or why it is none.
+    fn object(&self, notes: &mut Notes) -> Result<Value, String> {
+        if self.is_cut() {
+            return Err(format!("answer of {} bytes is too long to be decoded", self.total));
+        }
+        match lenient::parse(&self.bytes, notes) {
+            Ok(value) if value.is_object() => Ok(value),
+            Ok(_) => Err("answer is not a JSON object".to_owned()),
+            Err(_) if self.bytes.is_empty() => Err("answer is empty".to_owned()),
+            Err(error) => Err(format!("answer is not JSON: {error}")),
+        }
     }
 
     /// The body as it is: JSON, else text, else no more than its size.

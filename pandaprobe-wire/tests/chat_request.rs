@@ -113,7 +113,7 @@ fn chat_is_detected_by_path_then_by_shape() {
         assert_eq!(operation(path, chat), Operation::Unknown, "{path}");
     }
     assert_eq!(operation("/v1/files", b"{}"), Operation::Unknown);
-    assert_eq!(Operation::detect("/v1/completions?x=/chat/completions"), Operation::Unknown);
+    assert_eq!(Operation::detect("/v1/files?x=/chat/completions"), Operation::Unknown);
 }
 
 #[test]

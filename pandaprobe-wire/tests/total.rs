@@ -4,7 +4,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{EMBEDDINGS, JSON, PATH, RESPONSES, SSE, answer, delta, exchange, request, stream};
+use common::{
+    COMPLETIONS, EMBEDDINGS, IMAGES, JSON, MODERATIONS, PATH, RESPONSES, SPEECH, SSE, TRANSCRIPTIONS, answer,
+    delta, exchange, request, stream,
+};
 use pandaprobe_wire::{Exchange, LlmRecord, Operation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -53,6 +56,16 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
         "{\"output\":[{\"type\":\"mcp_call\",\"arguments\":\"{\"},{\"type\":\"message\",\"content\":\"a\"}]}",
         "{\"instructions\":\"a\",\"input\":[{\"type\":\"function_call\"},[1],\"a\"]}",
         "{\"data\":[{\"embedding\":[1,2]}]}",
+        "{\"choices\":[{\"index\":0,\"text\":\"a\"}]}",
+        "{\"data\":[{\"b64_json\":\"AAAA\"},{\"url\":\"data:,\"}]}",
+        "{\"type\":\"image_generation.partial_image\",\"b64_json\":\"AAAA\"}",
+        "{\"type\":\"image_edit.completed\",\"b64_json\":\"AAAA\"}",
+        "{\"type\":\"speech.audio.delta\",\"audio\":\"AAAA\"}",
+        "{\"type\":\"speech.audio.done\"}",
+        "{\"type\":\"transcript.text.delta\",\"delta\":\"a\"}",
+        "{\"type\":\"transcript.text.done\",\"text\":\"b\"}",
+        "{\"text\":\"a\",\"duration\":1}",
+        "{\"results\":[{\"flagged\":true}]}",
     ]);
     let piece = prop_oneof![
         8 => token.prop_map(|text| text.as_bytes().to_vec()),
@@ -139,6 +152,41 @@ fn item_value() -> impl Strategy<Value = Value> {
     ]))
 }
 
+/// Values with the keys of an exchange of completions, images, audio or moderation.
+fn media_value() -> impl Strategy<Value = Value> {
+    value(prop::sample::select(vec![
+        "type",
+        "prompt",
+        "input",
+        "n",
+        "model",
+        "choices",
+        "index",
+        "text",
+        "finish_reason",
+        "data",
+        "b64_json",
+        "url",
+        "revised_prompt",
+        "output_format",
+        "audio",
+        "delta",
+        "duration",
+        "language",
+        "segments",
+        "results",
+        "flagged",
+        "categories",
+        "image_url",
+        "content",
+        "usage",
+        "input_tokens",
+        "stream_format",
+        "error",
+        "message",
+    ]))
+}
+
 /// Kinds of events and of items.
 fn kind() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
@@ -164,6 +212,13 @@ fn kind() -> impl Strategy<Value = &'static str> {
         "response.function_call_arguments.delta",
         "response.completed",
         "response.failed",
+        "image_generation.partial_image",
+        "image_generation.completed",
+        "image_edit.completed",
+        "speech.audio.delta",
+        "speech.audio.done",
+        "transcript.text.delta",
+        "transcript.text.done",
         "error",
         "",
     ])
@@ -189,6 +244,17 @@ fn value(key: impl Strategy<Value = &'static str> + Clone + 'static) -> impl Str
     })
 }
 
+/// A value as an event or an item of a kind.
+fn typed(kind: &str, value: &Value) -> Value {
+    match value.clone() {
+        Value::Object(mut map) => {
+            map.insert("type".into(), Value::from(kind));
+            Value::Object(map)
+        }
+        other => json!({"type": kind, "content": [other], "delta": "a", "audio": "AAAA", "b64_json": "AAAA"}),
+    }
+}
+
 fn run(
     path: &str,
     request: &[u8],
@@ -206,11 +272,15 @@ fn run(
     exchange.record()
 }
 
+const PATHS: [&str; 9] =
+    [PATH, RESPONSES, EMBEDDINGS, COMPLETIONS, IMAGES, SPEECH, TRANSCRIPTIONS, MODERATIONS, "/other"];
+
 proptest! {
     #[test]
     fn any_bytes_give_the_same_record_in_any_pieces(
         request in traffic(), body in traffic(), status in prop::sample::select(vec![200_u16, 204, 301, 429, 500]),
-        content_type in prop::sample::select(vec![None, JSON, SSE, Some("")]), path in prop::sample::select(vec![PATH, RESPONSES, EMBEDDINGS, "/other"]),
+        content_type in prop::sample::select(vec![None, JSON, SSE, Some(""), Some("audio/mpeg"), Some("text/plain")]),
+        path in prop::sample::select(PATHS.to_vec()),
         step in 1_usize..30,
     ) {
         let whole = run(path, &request, status, content_type, &body, usize::MAX);
@@ -238,13 +308,6 @@ proptest! {
     fn any_items_give_a_record(
         request in item_value(), first in item_value(), second in item_value(), kinds in prop::collection::vec(kind(), 5),
     ) {
-        let typed = |kind: &str, value: &Value| match value.clone() {
-            Value::Object(mut map) => {
-                map.insert("type".into(), Value::from(kind));
-                Value::Object(map)
-            }
-            other => json!({"type": kind, "content": [other], "delta": "a"}),
-        };
         let items = [typed(kinds[0], &first), typed(kinds[1], &second), first.clone()];
         let request = json!({"input": [typed(kinds[4], &request), request]}).to_string();
         let body = json!({"output": items, "data": items, "status": first});
@@ -262,6 +325,39 @@ proptest! {
         }
         let read = run(RESPONSES, request.as_bytes(), 200, JSON, b"{}", 7).input;
         prop_assert!(read.iter().all(|message| !message.is_object() || message.get("role").is_some()));
+    }
+
+    #[test]
+    fn any_media_give_a_record(
+        request in media_value(), first in media_value(), second in media_value(), kinds in prop::collection::vec(kind(), 3),
+        content_type in prop::sample::select(vec![None, JSON, Some("audio/mpeg"), Some("text/plain")]),
+    ) {
+        let request = json!({"input": request, "prompt": request}).to_string();
+        let body = json!({"data": [first, second], "results": [first, second], "choices": [first, second], "text": first});
+        let events = [typed(kinds[0], &first), typed(kinds[1], &second), typed(kinds[2], &body)];
+        for path in [COMPLETIONS, IMAGES, SPEECH, TRANSCRIPTIONS, MODERATIONS] {
+            let blocking = run(path, request.as_bytes(), 200, content_type, body.to_string().as_bytes(), 7);
+            prop_assert!(blocking.operation == Operation::detect(path) && blocking.terminal);
+            let streamed = run(path, request.as_bytes(), 200, SSE, &stream(&events), 7);
+            prop_assert!(streamed.operation == Operation::detect(path) && streamed.terminal);
+            for record in [blocking, streamed] {
+                prop_assert!(record.choices <= record.output.len());
+                prop_assert!(record.output.iter().all(|message| message["role"] == "assistant"));
+                prop_assert!(record.input.iter().all(|message| !message.is_object() || message.get("role").is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn any_upload_gives_a_record(content_type in any::<Option<String>>(), bytes in any::<Option<u64>>(), body in traffic()) {
+        for operation in PATHS.map(Operation::detect) {
+            let mut exchange = Exchange::with_unread_request(operation, content_type.as_deref(), bytes);
+            exchange.start(200, content_type.as_deref());
+            exchange.push(&body);
+            exchange.end();
+            let record = exchange.record();
+            prop_assert_eq!((record.operation, record.input.len()), (operation, 1));
+        }
     }
 }
 
@@ -359,6 +455,26 @@ fn a_request_of_many_items_takes_linear_time() {
         let items: Vec<&Value> = (0..size / 1000).flat_map(|_| [&thought, &call]).collect();
         let record = Exchange::new(RESPONSES, json!({"input": items}).to_string().as_bytes()).record();
         assert_eq!(record.input[0]["tool_calls"].as_array().map(Vec::len), Some(size / 1000));
+    });
+}
+
+#[test]
+fn a_large_answer_of_images_takes_linear_time() {
+    assert_linear(|size| {
+        let body = json!({"data": [{"b64_json": "A".repeat(size)}]}).to_string();
+        let mut exchange = Exchange::new(IMAGES, b"{}");
+        body.as_bytes().chunks(8 << 10).for_each(|piece| assert!(!exchange.push(piece).token));
+        exchange.end();
+        assert_eq!(exchange.record().output[0]["content"][0]["bytes"], size / 4 * 3);
+    });
+}
+
+#[test]
+fn speech_in_many_pieces_takes_linear_time() {
+    assert_linear(|size| {
+        let mut exchange = Exchange::new(SPEECH, b"{}");
+        vec![0xFF; size].chunks(10).for_each(|piece| assert!(!exchange.push(piece).terminal));
+        assert_eq!(exchange.record().output[0]["content"][0]["bytes"], size);
     });
 }
 

@@ -427,6 +427,31 @@ async fn golden_10_openai_responses_streaming() {
     talk.compare("10");
 }
 
+/// The reference traces none of the three calls. Here the two outside of the trace are traces of their own.
+#[tokio::test]
+async fn golden_12_openai_embeddings_and_legacy_completions() {
+    let Some(golden) = recorded(12) else { return };
+    let mut talk = Talk::new(golden, |_, answer| answer);
+    let request = talk.request();
+    let _: Value = talk.client(0).embeddings().create_byot(request).await.unwrap();
+    talk.traced().await;
+    let request = talk.request();
+    let _: Value = talk.client(0).completions().create_byot(request).await.unwrap();
+    talk.traced().await;
+    let (client, request) = (talk.client(0), talk.request());
+    let inside = talk.world.client.trace("t").scope(async |_| client.embeddings().create_byot(request).await);
+    let _: Value = inside.await.unwrap();
+    let (golden, posted) = talk.posted();
+    let (inside, alone): (Vec<_>, Vec<_>) =
+        posted.into_iter().partition(|posted| posted.json.as_ref().unwrap()["name"] == "t");
+    compare("12", golden.pandaprobe_requests.iter().enumerate(), &inside);
+    let alone: Vec<_> = alone.into_iter().filter_map(|posted| posted.json).collect();
+    let names: Vec<_> = alone.iter().map(|trace| &trace["name"]).collect();
+    assert_eq!(names, ["openai-embedding", "openai-completion"]);
+    assert_eq!(alone[0]["spans"][0]["output"], json!({"count": 1, "dimensions": 2}));
+    assert_eq!(alone[1]["spans"][0]["output"], json!({"messages": [{"role": "assistant", "content": "x"}]}));
+}
+
 /// Six of the twelve calls are those that the reference traces. The others went through entry points that it forgets:
 /// here all of them are one and the same request.
 #[tokio::test]

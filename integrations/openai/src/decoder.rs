@@ -16,8 +16,15 @@ pub(crate) struct ExchangeDecoder {
 }
 
 impl ExchangeDecoder {
+    /// A decoder to which the request's body is fed.
     pub(crate) fn new(operation: Operation) -> Self {
         Self { operation, exchange: None, first_token: None, last_piece: None, ended: false }
+    }
+
+    /// A decoder of an exchange whose request cannot be seen: a form, or a stream.
+    pub(crate) fn unread(operation: Operation, content_type: Option<&str>, bytes: Option<u64>) -> Self {
+        let exchange = Exchange::with_unread_request(operation, content_type, bytes);
+        Self { exchange: Some(exchange), ..Self::new(operation) }
     }
 }
 

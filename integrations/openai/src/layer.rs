@@ -12,7 +12,10 @@ use std::{
 
 use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
 use bytes::Bytes;
-use http::Method;
+use http::{
+    Method,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use pandaprobe_core::{ErrorText, Handler, Outcome, Piece, Run, Scope, Span, SpanKind, watched};
 use pandaprobe_wire::{Operation, WireError};
 use tower::{Layer, Service};
@@ -133,13 +136,23 @@ impl Call {
     fn start(&self, request: &reqwest::Request) -> Option<Span> {
         let operation = operation(request);
         let (name, kind) = recorded_as(operation)?;
-        let mut run = Run::new(name, kind).decoder(ExchangeDecoder::new(operation));
+        let body = request.body().map_or(Some(&[][..]), reqwest::Body::as_bytes);
+        let decoder = match body {
+            Some(_) => ExchangeDecoder::new(operation),
+            None => {
+                let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+                let bytes = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+                ExchangeDecoder::unread(operation, header(CONTENT_TYPE), bytes)
+            }
+        };
+        let mut run = Run::new(name, kind).decoder(decoder);
         if matches!(operation, Operation::Chat | Operation::Responses) {
             run = run.turn_of_loop(base(request.url()));
         }
         let span = self.scope.clone().run(|| self.layer.handler.start(run));
-        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
-        span.feed(Piece::Request(Bytes::copy_from_slice(body)));
+        if let Some(body) = body {
+            span.feed(Piece::Request(Bytes::copy_from_slice(body)));
+        }
         Some(span)
     }
 
@@ -197,6 +210,11 @@ fn recorded_as(operation: Operation) -> Option<(&'static str, SpanKind)> {
         Operation::Chat => Some(("openai-chat", SpanKind::Llm)),
         Operation::Responses => Some(("openai-response", SpanKind::Llm)),
         Operation::Embeddings => Some(("openai-embedding", SpanKind::Embedding)),
+        Operation::Completions => Some(("openai-completion", SpanKind::Llm)),
+        Operation::Images => Some(("openai-image", SpanKind::Llm)),
+        Operation::Speech => Some(("openai-speech", SpanKind::Llm)),
+        Operation::Transcription => Some(("openai-transcription", SpanKind::Llm)),
+        Operation::Moderation => Some(("openai-moderation", SpanKind::Other)),
         _ => None,
     }
 }

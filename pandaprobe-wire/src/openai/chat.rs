@@ -50,7 +50,8 @@ pub(crate) fn request(value: Value) -> Request {
     }
 }
 
-fn input(request: &mut Map<String, Value>) -> Vec<Value> {
+/// The messages of a request.
+pub(super) fn input(request: &mut Map<String, Value>) -> Vec<Value> {
     match request.remove("messages").or_else(|| request.remove("prompt")) {
         None | Some(Value::Null) => vec![],
         Some(Value::Array(messages)) => messages.into_iter().map(message::normalise).collect(),

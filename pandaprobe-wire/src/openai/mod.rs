@@ -6,11 +6,19 @@ use crate::limits::head_chars;
 
 pub(crate) mod chat;
 mod choice;
+pub(crate) mod completions;
 pub(crate) mod embeddings;
+mod envelope;
+pub(crate) mod images;
 mod input;
+pub(crate) mod moderation;
 mod output;
 pub(crate) mod responses;
+pub(crate) mod speech;
+mod summary;
+mod texts;
 mod tool;
+pub(crate) mod transcription;
 mod usage;
 
 /// Characters kept of a model name or an id.

@@ -44,6 +44,11 @@ pub(super) fn embeddings(raw: &Value) -> Option<Usage> {
     Some(read(raw, &CHAT)).filter(|usage| is_given(usage) || usage.total_tokens.is_some())
 }
 
+/// Reads a `usage` object of images or audio: as Responses has it, else as a chat has it.
+pub(super) fn media(raw: &Value) -> Option<Usage> {
+    responses(raw).or_else(|| chat(raw))
+}
+
 fn is_given(usage: &Usage) -> bool {
     usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()
 }

@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 pub(crate) const PATH: &str = "/v1/chat/completions";
 pub(crate) const RESPONSES: &str = "/v1/responses";
 pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
+pub(crate) const COMPLETIONS: &str = "/v1/completions";
+pub(crate) const IMAGES: &str = "/v1/images/generations";
+pub(crate) const SPEECH: &str = "/v1/audio/speech";
+pub(crate) const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
+pub(crate) const MODERATIONS: &str = "/v1/moderations";
 pub(crate) const JSON: Option<&str> = Some("application/json; charset=utf-8");
 pub(crate) const SSE: Option<&str> = Some("text/event-stream; charset=utf-8");
 
@@ -91,4 +96,42 @@ pub(crate) fn named_stream(events: &[Value]) -> Vec<u8> {
     let name = |event: &Value| event["type"].as_str().unwrap_or_default().to_owned();
     let events = events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event)));
     events.collect::<String>().into_bytes()
+}
+
+/// The record of an exchange whose answer is an event stream of Responses' form.
+pub(crate) fn streamed_at(path: &str, request: &Value, events: &[Value]) -> LlmRecord {
+    exchange_at(path, request.to_string().as_bytes(), 200, SSE, [&named_stream(events)[..]]).record()
+}
+
+/// Asserts that a stream gives one record however it is cut in two, or in bytes, and that a part of it gives
+/// neither an error nor an end before `last`.
+pub(crate) fn assert_cuts(path: &str, request: &Value, body: &[u8], last: &str) {
+    let request = request.to_string();
+    let read = |pieces: Vec<&[u8]>| exchange_at(path, request.as_bytes(), 200, SSE, pieces).record();
+    let whole = read(vec![body]);
+    assert!(whole.terminal && whole.streaming && whole.error.is_none() && whole.notes.is_empty());
+    let last = body.windows(last.len()).rposition(|window| window == last.as_bytes()).unwrap();
+    for at in 0..=body.len() {
+        let (head, tail) = body.split_at(at);
+        assert_eq!(read(vec![head, tail]), whole, "cut at {at}");
+        let part = read(vec![head]);
+        assert!(part.error.is_none() && (at > last || !part.terminal), "ends at {at}");
+    }
+    assert_eq!(read(body.chunks(1).collect()), whole);
+}
+
+/// The most bytes held while `pieces` are pushed.
+pub(crate) fn most_held<'a>(exchange: &mut Exchange, pieces: impl IntoIterator<Item = &'a [u8]>) -> usize {
+    let held = |piece| {
+        exchange.push(piece);
+        exchange.held_bytes()
+    };
+    pieces.into_iter().map(held).max().unwrap_or_default()
+}
+
+/// An object without some of its fields.
+pub(crate) fn without(object: &Value, keys: &[&str]) -> Value {
+    let fields = object.as_object().into_iter().flatten();
+    let kept = fields.filter(|(key, _)| !keys.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }

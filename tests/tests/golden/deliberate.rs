@@ -58,6 +58,9 @@ pub(crate) enum Rule {
     /// incomplete response is read like a completed one, a failed one is an error. The reference reads
     /// `response.completed` alone.
     TerminalEvents,
+    /// Section 7, "embeddings": EMBEDDING spans with model, usage, inputs, count and dimensions. The reference traces
+    /// none.
+    Embeddings,
     /// Section 5: what a handler wraps is traced in full, whatever entry point the program uses. The reference records
     /// no answer where the program asks for the raw one.
     EveryEntryPoint,
@@ -77,6 +80,8 @@ const LIMITED: &str = r#""429: limit reached (type: rate_limit_exceeded, code: r
 const BROKEN: &str = r#""500: limit reached (type: server_error, code: server_error)""#;
 const CUT: &str = r#""error decoding response body: error reading a body from connection: unexpected EOF during chunk size line""#;
 const MID_STREAM: &str = r#""mid stream (type: server_error, code: x)""#;
+
+const EMBEDDING: &str = r#"{"ended_at":"<time>","input":{"messages":[{"content":"hi","role":"user"}]},"kind":"EMBEDDING","model":"text-embedding-3-small","model_parameters":{"encoding_format":"base64"},"name":"openai-embedding","output":{"count":1,"dimensions":2},"span_id":"<UUID>","started_at":"<time>","status":"OK","token_usage":{"prompt_tokens":3,"total_tokens":3}}"#;
 
 /// All of them.
 pub(crate) const DELIBERATE: &[Deliberate] = &[
@@ -436,4 +441,5 @@ pub(crate) const DELIBERATE: &[Deliberate] = &[
     differs("24", "traces[5].spans[0].output.messages[0].tool_calls", Rule::LlmOutputShape, ""),
     differs("24", "traces[5].spans[0].token_usage.cache_read_tokens", Rule::TokenUsage, "64"),
     differs("24", "traces[5].spans[1]", Rule::OneSpanACall, ""),
+    differs("12", "traces[0].spans[0]", Rule::Embeddings, EMBEDDING),
 ];

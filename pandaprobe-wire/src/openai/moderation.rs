@@ -1,0 +1,53 @@
+//! Moderation: texts and images in, verdicts out.
+
+use serde_json::{Value, json};
+
+use crate::{
+    dialect::{Request, unknown_request},
+    message::normalise_content,
+};
+
+use super::{name, summary::Summary, texts, usage};
+
+/// Reads a request. One that is not a JSON object is kept as it is.
+pub(crate) fn request(value: Value) -> Request {
+    let Value::Object(mut map) = value else {
+        return unknown_request(value);
+    };
+    Request {
+        model: name(map.get("model")),
+        input: input(map.remove("input").unwrap_or_default()),
+        ..Request::default()
+    }
+}
+
+/// Each text is judged alone, parts are judged together.
+fn input(input: Value) -> Vec<Value> {
+    let is_part = |input: &Value| input.is_object() && input.get("content").is_none();
+    match input {
+        Value::Array(parts) if parts.iter().any(is_part) => {
+            vec![json!({"role": "user", "content": normalise_content(Value::Array(parts))})]
+        }
+        other => texts::messages(other),
+    }
+}
+
+/// The decoder of an answer.
+pub(crate) fn decoder() -> Summary {
+    Summary::new(verdicts, usage::embeddings)
+}
+
+/// Whether each input was flagged, and for what.
+fn verdicts(answer: &Value) -> Option<Value> {
+    let results = answer.get("results")?.as_array()?;
+    Some(json!({"results": results.iter().map(verdict).collect::<Vec<Value>>()}))
+}
+
+/// The verdict over one input. Servers that do not say `flagged` mean that no category applies or some do.
+fn verdict(result: &Value) -> Value {
+    let categories = result.get("categories").and_then(Value::as_object).into_iter().flatten();
+    let applying = categories.filter(|(_, applies)| **applies == Value::Bool(true));
+    let names: Vec<&str> = applying.map(|(name, _)| name.as_str()).collect();
+    let flagged = result.get("flagged").and_then(Value::as_bool).unwrap_or(!names.is_empty());
+    json!({"flagged": flagged, "categories": names})
+}
