@@ -44,7 +44,8 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The piece completed an event with output of the model: text, reasoning, refusal, a tool
-    /// call's name or arguments, an image or a partial one, or audio. Never true for an answer that is not a stream.
+    /// call's name or arguments, audio, an image or the draft of one. Never true for an answer that is not
+    /// a stream.
     pub token: bool,
     /// The answer is complete, as [`Exchange::is_terminal`] says.
     pub terminal: bool,
@@ -251,8 +252,8 @@ impl Exchange {
         self.media_type.as_deref() == Some(EVENT_STREAM)
     }
 
-    /// Whether the answer is said to be audio or plain text. Such bytes may start like an event stream or JSON
-    /// and are believed.
+    /// Whether the answer is said to be audio or plain text. Such bytes may start like an event stream
+    /// or JSON, so the content type decides.
     fn is_declared_raw(&self) -> bool {
         let is_raw = matches!(self.operation, Operation::Speech | Operation::Transcription);
         let is_other = |media_type: &str| media_type != EVENT_STREAM && !media_type.ends_with("json");

@@ -226,7 +226,9 @@ fn a_transcription_that_fails_is_an_error() {
         let record = transcription(400, content_type, body);
         assert_eq!(record.error.unwrap().to_string(), "400: no (type: invalid_request_error)");
         assert!(record.output.is_empty());
-        assert_eq!(transcription(200, content_type, body).error.unwrap().message, "no");
+        let record = transcription(200, content_type, body);
+        assert_eq!(record.error.unwrap().message, "no");
+        assert!(record.output.is_empty() && record.terminal);
     }
     for (content_type, body) in [(JSON, &b"{\"text\":\"a"[..]), (None, b"\xFF\xFE\x00"), (TEXT, b"")] {
         let record = transcription(200, content_type, body);

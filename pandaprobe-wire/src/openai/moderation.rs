@@ -43,7 +43,7 @@ fn verdicts(answer: &Value) -> Option<Value> {
     Some(json!({"results": results.iter().map(verdict).collect::<Vec<Value>>()}))
 }
 
-/// The verdict over one input. Servers that do not say `flagged` mean that no category applies or some do.
+/// The verdict over one input. Where it is not said, any category that applies flags it.
 fn verdict(result: &Value) -> Value {
     let categories = result.get("categories").and_then(Value::as_object).into_iter().flatten();
     let applying = categories.filter(|(_, applies)| **applies == Value::Bool(true));
