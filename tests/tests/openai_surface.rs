@@ -3,7 +3,15 @@
 
 #![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
 
-use async_openai::{Client, config::OpenAIConfig};
+use async_openai::{
+    Client,
+    config::OpenAIConfig,
+    types::{
+        InputSource,
+        audio::{AudioInput, CreateSpeechRequest, CreateTranscriptionRequest},
+        images::{CreateImageEditRequest, ImageEditInput, ImageInput},
+    },
+};
 use futures_util::StreamExt;
 use pandaprobe::{
     OpenAiHandler, SpanData, SpanKind, SpanStatus, TraceStatus,
@@ -28,6 +36,8 @@ enum Call {
     Chat,
     ChatStreaming,
     Embed,
+    Complete,
+    CompleteStreaming,
 }
 
 impl Call {
@@ -38,8 +48,10 @@ impl Call {
         let stream = match self {
             Self::Respond => return seen(client.responses().create_byot(request).await),
             Self::Chat => return seen(client.chat().create_byot(request).await),
+            Self::Complete => return seen(client.completions().create_byot(request).await),
             Self::Embed => return seen(client.embeddings().create_byot(request).await),
             Self::RespondStreaming => client.responses().create_stream_byot(streaming).await,
+            Self::CompleteStreaming => client.completions().create_stream_byot(streaming).await,
             Self::ChatStreaming => client.chat().create_stream_byot(streaming).await,
         };
         match stream {
@@ -367,4 +379,122 @@ async fn only_what_asks_a_model_is_traced() {
     .await;
     assert_eq!(provider.requests().len(), 3);
     assert!(captured.traces.is_empty(), "{:?}", captured.traces);
+}
+
+#[tokio::test]
+async fn legacy_completions_are_llm_spans() {
+    let choice = |index: u32, text: &str| json!({"index": index, "text": text, "finish_reason": "stop", "logprobs": null});
+    let usage = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
+    let whole = json!({"id": "cmpl", "object": "text_completion", "created": 1, "model": "instruct",
+        "choices": [choice(0, "once upon")], "usage": usage});
+    let piece = |text: &str| {
+        let mut piece = whole.clone();
+        piece["choices"] = json!([choice(0, text)]);
+        piece
+    };
+    let request = json!({"model": "instruct", "prompt": "tell", "max_tokens": 5});
+    let stream = Exchange::sse([piece("once"), piece(" upon"), json!("[DONE]")]);
+    for (call, answer) in
+        [(Call::Complete, Exchange::json(200, whole.clone())), (Call::CompleteStreaming, stream)]
+    {
+        let captured = recorded(call, request.clone(), answer).await;
+        let llm = span(&captured, "openai-completion");
+        assert_eq!((llm.kind, llm.status), (SpanKind::Llm, SpanStatus::Ok));
+        assert_eq!(llm.input, Some(json!({"messages": [{"role": "user", "content": "tell"}]})));
+        assert_eq!(llm.output, messages("once upon"));
+        assert_eq!(llm.token_usage.as_ref().unwrap().total_tokens, Some(3));
+    }
+}
+
+/// Runs `call` against a provider that answers once, with a bare client and with a wrapped one.
+async fn compared<T: PartialEq + std::fmt::Debug>(
+    answer: Exchange,
+    call: impl AsyncFn(OpenAi) -> T,
+) -> (Captured<()>, Provider) {
+    let (one, two) = (Provider::start([answer.clone()]), Provider::start([answer]));
+    let without = call(bare(&one)).await;
+    let captured = capture(|| async {
+        let client = OpenAiHandler::new().wrap(bare(&two));
+        assert_eq!(call(client).await, without);
+    })
+    .await;
+    (captured, two)
+}
+
+fn file(bytes: usize) -> InputSource {
+    InputSource::VecU8 { filename: "a.bin".to_owned(), vec: vec![b'x'; bytes] }
+}
+
+#[tokio::test]
+async fn images_are_references_with_their_size() {
+    let image = "A".repeat(4000);
+    let answer = json!({"created": 1, "output_format": "png", "data": [{"b64_json": image}],
+        "usage": {"input_tokens": 4, "output_tokens": 6, "total_tokens": 10}});
+    let (captured, _) = compared(Exchange::json(200, answer.clone()), async |client| {
+        let request = json!({"model": "gpt-image-1", "prompt": "a cat", "size": "1x1"});
+        client.images().generate_byot::<_, Value>(request).await.unwrap()
+    })
+    .await;
+    let generated = span(&captured, "openai-image");
+    assert_eq!((generated.kind, generated.status), (SpanKind::Llm, SpanStatus::Ok));
+    assert_eq!(generated.input, Some(json!({"messages": [{"role": "user", "content": "a cat"}]})));
+    let image = json!({"type": "image", "media_type": "image/png", "bytes": 3000});
+    assert_eq!(generated.output, Some(json!({"messages": [{"role": "assistant", "content": [image]}]})));
+    assert_eq!(generated.token_usage.as_ref().unwrap().total_tokens, Some(10));
+
+    // The form of an edit cannot be seen without taking it from the caller.
+    let (captured, provider) = compared(Exchange::json(200, answer), async |client| {
+        let image = ImageEditInput::Image(ImageInput { source: file(5_000) });
+        let request = CreateImageEditRequest { image, prompt: "a dog".to_owned(), ..Default::default() };
+        format!("{:?}", client.images().edit(request).await)
+    })
+    .await;
+    let sent = provider.requests()[0].body.len();
+    let edited = span(&captured, "openai-image");
+    let form = json!({"messages": [{"role": "user", "content": [{"type": "multipart", "bytes": sent}]}]});
+    assert_eq!((edited.status, &edited.input), (SpanStatus::Ok, &Some(form)));
+    assert!(sent > 5_000);
+}
+
+#[tokio::test]
+async fn audio_is_a_reference_with_its_size_and_transcripts_are_text() {
+    let (captured, _) = compared(Exchange::raw(200, "audio/mpeg", vec![7_u8; 30_000]), async |client| {
+        let request = CreateSpeechRequest { input: "hello".to_owned(), ..Default::default() };
+        client.audio().speech().create(request).await.unwrap().bytes
+    })
+    .await;
+    let spoken = span(&captured, "openai-speech");
+    let audio = json!({"type": "audio", "media_type": "audio/mpeg", "bytes": 30_000});
+    assert_eq!(spoken.output, Some(json!({"messages": [{"role": "assistant", "content": [audio]}]})));
+    assert_eq!(spoken.input, Some(json!({"messages": [{"role": "user", "content": "hello"}]})));
+
+    let answer = json!({"text": "hello there", "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 4, "total_tokens": 18}});
+    let (captured, provider) = compared(Exchange::json(200, answer), async |client| {
+        let request = CreateTranscriptionRequest {
+            file: AudioInput { source: file(9_000) },
+            model: "whisper-1".to_owned(),
+            ..Default::default()
+        };
+        format!("{:?}", client.audio().transcription().create(request).await)
+    })
+    .await;
+    let heard = span(&captured, "openai-transcription");
+    assert_eq!((heard.status, &heard.output), (SpanStatus::Ok, &messages("hello there")));
+    assert_eq!(heard.token_usage.as_ref().unwrap().total_tokens, Some(18));
+    let form = json!([{"type": "multipart", "bytes": provider.requests()[0].body.len()}]);
+    assert_eq!(heard.input.as_ref().unwrap()["messages"][0]["content"], form);
+}
+
+#[tokio::test]
+async fn a_moderation_says_what_was_flagged() {
+    let answer = json!({"id": "modr-1", "model": "omni-moderation-latest", "results": [
+        {"flagged": true, "categories": {"violence": true, "hate": false}, "category_scores": {"violence": 0.9, "hate": 0.1}}]});
+    let (captured, _) = compared(Exchange::json(200, answer), async |client| {
+        client.moderations().create_byot::<_, Value>(json!({"input": "I will"})).await.unwrap()
+    })
+    .await;
+    let moderated = span(&captured, "openai-moderation");
+    assert_eq!((moderated.kind, moderated.status), (SpanKind::Other, SpanStatus::Ok));
+    assert_eq!(moderated.output, Some(json!({"results": [{"flagged": true, "categories": ["violence"]}]})));
+    assert_eq!(moderated.input, Some(json!({"messages": [{"role": "user", "content": "I will"}]})));
 }
