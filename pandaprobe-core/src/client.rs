@@ -16,7 +16,7 @@ use crate::{
     config::{Config, ConfigError, Target},
     context,
     export::{Exporter, HttpExporter},
-    model::{ScoreData, ScoreValue, TraceId},
+    model::{Score, ScoreData, TraceData, TraceId},
     pipeline::{Intake, Pipeline},
     report::{ReportKind, Reporter, Stats},
 };
@@ -127,7 +127,7 @@ impl Client {
         self.inner.pipeline.as_ref().map_or_else(|| self.inner.reporter.stats(), Pipeline::stats)
     }
 
-    /// Scores a trace: a number from 0 to 1, a `bool`, or a label. A score of a trace that is still open, or
+    /// Scores a trace: a number from 0 to 1, a `bool`, or a label, with a reason if it is a [`Score`]. A score of a trace that is still open, or
     /// was not delivered yet, follows it.
     ///
     /// ```
@@ -136,20 +136,30 @@ impl Client {
     /// # let trace_id = client.trace("answer").run(|trace| trace.id());
     /// client.score(trace_id, "helpfulness", 0.9);
     /// client.score(trace_id, "grounded", true);
+    /// client.score(trace_id, "tone", pandaprobe_core::Score::from("friendly").reason("it says thanks"));
     /// # Ok::<_, pandaprobe_core::ConfigError>(())
     /// ```
     pub fn score(
         &self,
         trace_id: impl Into<Option<TraceId>>,
         name: impl Into<String>,
-        value: impl Into<ScoreValue>,
+        score: impl Into<Score>,
     ) {
         let (Some(pipeline), Some(trace_id)) = (&self.inner.pipeline, trace_id.into()) else {
             return;
         };
-        match ScoreData::new(trace_id, name, value) {
+        match ScoreData::new(trace_id, name, score) {
             Some(score) => pipeline.score(score),
             None => self.inner.reporter.report(ReportKind::InvalidScore, "a score is a number from 0 to 1"),
+        }
+    }
+
+    /// Sends a trace that was assembled elsewhere, with its spans, as it is: sampling, `before_send`, redaction and limits
+    /// apply, scopes do not. What it says of environment and release comes before the configuration. An id of a user or
+    /// session that is none is left out, and reported.
+    pub fn log_trace(&self, trace: TraceData) {
+        if let Some(pipeline) = &self.inner.pipeline {
+            pipeline.log(trace);
         }
     }
 
@@ -371,13 +381,20 @@ pub fn shutdown(timeout: Duration) -> Result<(), Undelivered> {
 }
 
 /// [`Client::score`] of the current client.
-pub fn score(trace_id: impl Into<Option<TraceId>>, name: impl Into<String>, value: impl Into<ScoreValue>) {
+pub fn score(trace_id: impl Into<Option<TraceId>>, name: impl Into<String>, score: impl Into<Score>) {
     if let Some(client) = current() {
-        client.score(trace_id, name, value);
+        client.score(trace_id, name, score);
     }
 }
 
 /// [`Client::stats`] of the current client; all zero without one.
 pub fn stats() -> Stats {
     installed().map(|client| client.stats()).unwrap_or_default()
+}
+
+/// [`Client::log_trace`] of the current client.
+pub fn log_trace(trace: TraceData) {
+    if let Some(client) = current() {
+        client.log_trace(trace);
+    }
 }

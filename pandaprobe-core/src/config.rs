@@ -2,7 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{export::Exporter, report::Report};
+use crate::{
+    capture::{BeforeSend, Redact, Sampling},
+    export::Exporter,
+    model::TraceData,
+    report::Report,
+};
 
 mod env;
 
@@ -35,6 +40,8 @@ pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_RETRY_DEADLINE: Duration = Duration::from_secs(300);
 /// The longest text in an input, output or metadata value: 4 MiB. Longer ones are cut, visibly.
 pub const DEFAULT_MAX_TEXT_BYTES: usize = 4 << 20;
+/// The most bytes in one request.
+pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 32 << 20;
 
 pub(crate) type OnError = Arc<dyn Fn(&Report) + Send + Sync>;
 
@@ -83,6 +90,11 @@ pub struct Config {
     pub(crate) request_timeout: Duration,
     pub(crate) retry_deadline: Duration,
     pub(crate) max_text_bytes: usize,
+    pub(crate) max_payload_bytes: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) before_send: Option<BeforeSend>,
+    pub(crate) capture_content: bool,
+    pub(crate) redact: Option<Arc<dyn Redact>>,
     pub(crate) exporter: Option<Arc<dyn Exporter>>,
     pub(crate) on_error: Option<OnError>,
     /// A missing key disables instead of being an error.
@@ -113,6 +125,11 @@ impl Config {
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             retry_deadline: DEFAULT_RETRY_DEADLINE,
             max_text_bytes: DEFAULT_MAX_TEXT_BYTES,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            sampling: Sampling::default(),
+            before_send: None,
+            capture_content: true,
+            redact: None,
             exporter: None,
             on_error: None,
             from_environment: false,
@@ -273,6 +290,56 @@ impl Config {
     /// that says how long they were.
     pub fn max_text_bytes(mut self, bytes: usize) -> Self {
         self.max_text_bytes = bytes;
+        self
+    }
+
+    /// The most bytes in one request. Spans that do not fit beside their trace follow in requests of their own; where that
+    /// is not enough, texts are cut shorter than [`max_text_bytes`](Self::max_text_bytes), with the same mark.
+    pub fn max_payload_bytes(mut self, bytes: usize) -> Self {
+        self.max_payload_bytes = bytes;
+        self
+    }
+
+    /// Which share of the traces is sent. All of them unless set.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Called with each trace before it is sent, with all of its spans; sends what it gives back, if anything. What is
+    /// withheld is counted, and so are later spans and scores of it. If it panics, the trace is withheld.
+    ///
+    /// It sees what was recorded: redaction comes after it. Of a trace that was sent before, [live](Self::live) or with
+    /// spans open, it sees each further part: the trace with the spans that are new. It runs on a thread of the client; what
+    /// it records itself is recorded like all else, so it should record nothing. The trace keeps its id.
+    ///
+    /// ```
+    /// use pandaprobe_core::Config;
+    ///
+    /// let config = Config::new().before_send(|mut trace| {
+    ///     trace.metadata.remove("internal");
+    ///     (trace.name != "health-check").then_some(trace)
+    /// });
+    /// ```
+    pub fn before_send(
+        mut self,
+        hook: impl Fn(TraceData) -> Option<TraceData> + Send + Sync + 'static,
+    ) -> Self {
+        self.before_send = Some(Arc::new(hook));
+        self
+    }
+
+    /// Whether content is sent: inputs, outputs, reasoning, the texts of errors, parameters that hold text, the reasons of
+    /// scores. Without it structure, names, ids, tags, metadata, models, tokens and times stay. It is sent unless switched off.
+    pub fn capture_content(mut self, content: bool) -> Self {
+        self.capture_content = content;
+        self
+    }
+
+    /// Takes out of all that is sent what must not leave; ready rules are in `Redactor` (feature `redact`). User and session
+    /// ids are left alone: two of them must never become the same.
+    pub fn redact(mut self, redact: impl Redact) -> Self {
+        self.redact = Some(Arc::new(redact));
         self
     }
 

@@ -16,12 +16,17 @@ mod sync;
 pub mod testing;
 mod trace;
 
-pub use client::{Client, ClientGuard, Undelivered, flush, flush_async, init, score, shutdown, stats};
+#[cfg(feature = "redact")]
+pub use capture::{InvalidRule, Redactor};
+pub use capture::{Redact, Sampling};
+pub use client::{
+    Client, ClientGuard, Undelivered, flush, flush_async, init, log_trace, score, shutdown, stats,
+};
 pub use config::{
     Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,
-    DEFAULT_FLUSH_INTERVAL, DEFAULT_LINGER, DEFAULT_MAX_BUFFERED_BYTES, DEFAULT_MAX_QUEUE_SIZE,
-    DEFAULT_MAX_TEXT_BYTES, DEFAULT_MAX_TRACE_AGE, DEFAULT_REQUEST_TIMEOUT, DEFAULT_RETRY_DEADLINE,
-    DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE,
+    DEFAULT_FLUSH_INTERVAL, DEFAULT_LINGER, DEFAULT_MAX_BUFFERED_BYTES, DEFAULT_MAX_PAYLOAD_BYTES,
+    DEFAULT_MAX_QUEUE_SIZE, DEFAULT_MAX_TEXT_BYTES, DEFAULT_MAX_TRACE_AGE, DEFAULT_REQUEST_TIMEOUT,
+    DEFAULT_RETRY_DEADLINE, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE,
 };
 pub use context::{
     InCurrentScope, Scope, ScopeGuard, Scoped, metadata, session, set_session, set_user, spawn,

@@ -33,10 +33,14 @@ pub enum DropReason {
     AfterShutdown,
     /// It could not be made into JSON.
     Unserialisable,
+    /// [`Sampling`](crate::Sampling) did not choose its trace. Nobody is told; it is counted alone.
+    Sampled,
+    /// [`before_send`](crate::Config::before_send) withheld it, or panicked. It is counted alone.
+    BeforeSend,
 }
 
 impl DropReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::BufferFull,
         Self::Rejected,
@@ -44,6 +48,8 @@ impl DropReason {
         Self::Shutdown,
         Self::AfterShutdown,
         Self::Unserialisable,
+        Self::Sampled,
+        Self::BeforeSend,
     ];
 }
 
@@ -261,6 +267,11 @@ impl Reporter {
 
     pub(crate) fn dropped(&self, reason: DropReason, count: u64, message: impl Into<String>) {
         self.tell(Report { kind: ReportKind::Dropped(reason), count, message: message.into() });
+    }
+
+    /// Counts what was not sent because the application wants it so.
+    pub(crate) fn withheld(&self, reason: DropReason, count: u64) {
+        self.counts[index(ReportKind::Dropped(reason))].fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn report(&self, kind: ReportKind, message: impl Into<String>) {

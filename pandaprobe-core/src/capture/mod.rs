@@ -1,216 +1,137 @@
 //! The choke point: the one place that may change what was recorded, on its way out.
 //!
-//! What the backend would refuse, or accept and then lose, is repaired here: NUL characters become U+FFFD,
-//! numbers that are none are left out, nesting over 200 levels becomes text, names and models are cut to what
-//! fits, token counts stay below 2^31. A bad field never costs the span, and a bad span never costs the trace.
+//! In this order: sampling decides whether a trace leaves at all, `before_send` sees it whole, content is left out if it
+//! is not wanted, what must not leave is redacted, and limits are kept.
 
-use serde_json::Value;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use crate::model::{Cost, Object, ScoreData, SpanData, TokenUsage, TraceData};
+use crate::{
+    config::Config,
+    model::{ScoreData, SpanData, SpanStatus, TraceData, TraceStatus, TraceUpdate},
+    report::{DropReason, ReportKind, Reporter},
+};
 
-/// The longest name of a trace or span, in characters.
-const MAX_NAME: usize = 512;
-/// The longest model, environment or release, in characters.
-const MAX_SHORT: usize = 255;
-/// How deeply values may nest. The backend fails at 255 levels.
-const MAX_DEPTH: usize = 200;
-/// Token counts at or over this break the backend's reads of the whole project.
-const TOKEN_LIMIT: u64 = 1 << 31;
+mod content;
+mod limits;
+mod redact;
+#[cfg(feature = "redact")]
+mod rules;
+mod sampling;
 
-/// Bounds of what leaves the process.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) max_text_bytes: usize,
+pub use redact::Redact;
+#[cfg(feature = "redact")]
+pub use rules::{InvalidRule, Redactor};
+pub use sampling::Sampling;
+
+use limits::Limits;
+
+/// May change or withhold a trace before it is sent.
+pub(crate) type BeforeSend = Arc<dyn Fn(TraceData) -> Option<TraceData> + Send + Sync>;
+
+/// What of a configuration decides what leaves.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    sampling: Sampling,
+    before_send: Option<BeforeSend>,
+    content: bool,
+    redact: Option<Arc<dyn Redact>>,
+    limits: Limits,
+    max_payload_bytes: usize,
 }
 
-/// Makes a trace and its spans fit to be sent.
-pub(crate) fn seal_trace(trace: &mut TraceData, limits: &Limits) {
-    trace.name = name(&trace.name, "trace");
-    for value in trace.input.iter_mut().chain(&mut trace.output) {
-        seal_value(value, limits);
-    }
-    seal_object(&mut trace.metadata, limits);
-    for tag in &mut trace.tags {
-        *tag = clean(tag);
-    }
-    for short in [&mut trace.environment, &mut trace.release] {
-        *short = short.take().map(|text| cut(&clean(&text), MAX_SHORT));
-    }
-    for span in &mut trace.spans {
-        seal_span(span, limits);
-    }
-}
-
-/// Makes a span fit to be sent.
-pub(crate) fn seal_span(span: &mut SpanData, limits: &Limits) {
-    span.name = name(&span.name, "span");
-    for value in span.input.iter_mut().chain(&mut span.output) {
-        seal_value(value, limits);
-    }
-    seal_object(&mut span.metadata, limits);
-    if let Some(parameters) = &mut span.model_parameters {
-        seal_object(parameters, limits);
-    }
-    span.model = span.model.take().map(|model| cut(&clean(&model), MAX_SHORT));
-    span.error = span.error.take().map(|error| text(&error, limits));
-    if let Some(usage) = &mut span.token_usage {
-        seal_usage(usage, &mut span.metadata);
-    }
-    span.cost = span.cost.take().and_then(|cost| seal_cost(cost, &mut span.metadata));
-}
-
-/// Makes a score fit to be sent.
-pub(crate) fn seal_score(score: &mut ScoreData, limits: &Limits) {
-    score.name = cut(&clean(&score.name), MAX_SHORT);
-    score.value = cut(&clean(&score.value), MAX_SHORT);
-    score.reason = score.reason.take().map(|reason| text(&reason, limits));
-    seal_object(&mut score.metadata, limits);
-}
-
-fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
-    let fits = |count: &u64| *count < TOKEN_LIMIT;
-    let mut left_out = false;
-    for count in [
-        &mut usage.prompt_tokens,
-        &mut usage.completion_tokens,
-        &mut usage.total_tokens,
-        &mut usage.reasoning_tokens,
-        &mut usage.cache_read_tokens,
-        &mut usage.cache_creation_tokens,
-    ] {
-        left_out |= count.is_some_and(|count| !fits(&count));
-        *count = count.filter(fits);
-    }
-    let before = usage.details.len();
-    usage.details.retain(|_, count| fits(count));
-    if left_out || usage.details.len() < before {
-        metadata.insert("pandaprobe.token_usage".to_owned(), "a count of 2^31 or more was left out".into());
-    }
-}
-
-fn seal_cost(mut cost: Cost, metadata: &mut Object) -> Option<Cost> {
-    let before = cost.details.len();
-    cost.details.retain(|_, part| part.is_finite());
-    let whole = cost.total.is_finite();
-    if !whole || cost.details.len() < before {
-        metadata.insert("pandaprobe.cost".to_owned(), "a cost that is no number was left out".into());
-    }
-    whole.then_some(cost)
-}
-
-fn name(given: &str, fallback: &str) -> String {
-    if given.is_empty() { fallback.to_owned() } else { cut(&clean(given), MAX_NAME) }
-}
-
-/// At most `most` characters.
-fn cut(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
-}
-
-fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// Clean, and no longer than the limit; what was cut is said.
-fn text(given: &str, limits: &Limits) -> String {
-    if given.len() <= limits.max_text_bytes {
-        return clean(given);
-    }
-    let fits = |end: &usize| given.is_char_boundary(*end);
-    let end = (0..=limits.max_text_bytes).rev().find(fits).unwrap_or_default();
-    format!("{}… [cut by pandaprobe: {} bytes in all]", clean(&given[..end]), given.len())
-}
-
-fn seal_object(object: &mut Object, limits: &Limits) {
-    seal_fields(object, limits, 1);
-}
-
-fn seal_value(value: &mut Value, limits: &Limits) {
-    seal_nested(value, limits, 1);
-}
-
-fn seal_nested(value: &mut Value, limits: &Limits, depth: usize) {
-    match value {
-        Value::String(given) => {
-            if given.contains('\0') || given.len() > limits.max_text_bytes {
-                *given = text(given, limits);
-            }
+impl Gate {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            sampling: config.sampling,
+            before_send: config.before_send.clone(),
+            content: config.capture_content,
+            redact: config.redact.clone(),
+            limits: Limits { max_text_bytes: config.max_text_bytes },
+            max_payload_bytes: config.max_payload_bytes,
         }
-        Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => {
-            *value = Value::String(text(&value.to_string(), limits));
+    }
+
+    /// Whether anything wants to see a trace with all that it has.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.before_send.is_some()
+    }
+
+    /// Whether sampling lets a trace leave.
+    pub(crate) fn samples(&self, trace: &TraceData) -> bool {
+        let failed = |span: &SpanData| span.status == SpanStatus::Error;
+        self.sampling.keeps(trace, || trace.status == TraceStatus::Error || trace.spans.iter().any(failed))
+    }
+
+    /// What may leave of a trace; `Err` says why nothing may.
+    pub(crate) fn pass(&self, trace: TraceData, reporter: &Reporter) -> Result<TraceData, DropReason> {
+        let mut trace = self.watched(trace, reporter)?;
+        if !self.content {
+            content::strip(&mut trace);
         }
-        Value::Array(items) => {
-            for item in items {
-                seal_nested(item, limits, depth + 1);
-            }
+        if let Some(redact) = &self.redact {
+            redact::trace(redact.as_ref(), &mut trace, reporter);
         }
-        Value::Object(fields) => seal_fields(fields, limits, depth),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        limits::seal_trace(&mut trace, &self.limits);
+        Ok(trace)
+    }
+
+    /// Makes of a score what may leave of it.
+    pub(crate) fn pass_score(&self, score: &mut ScoreData, reporter: &Reporter) {
+        if !self.content {
+            score.reason = None;
+        }
+        if let Some(redact) = &self.redact {
+            redact::score(redact.as_ref(), score, reporter);
+        }
+        limits::seal_score(score, &self.limits);
+    }
+
+    /// Whether a payload of so many bytes is too long.
+    pub(crate) fn is_too_long(&self, bytes: usize) -> bool {
+        bytes > self.max_payload_bytes
+    }
+
+    /// Bytes of the longest text that leaves.
+    pub(crate) fn longest_text(&self) -> usize {
+        self.limits.max_text_bytes
+    }
+
+    /// Cuts texts of more than `bytes`.
+    pub(crate) fn cut(trace: &mut TraceData, bytes: usize) {
+        limits::seal_trace(trace, &Limits { max_text_bytes: bytes });
+    }
+
+    /// Cuts texts of more than `bytes`.
+    pub(crate) fn cut_span(span: &mut SpanData, bytes: usize) {
+        limits::seal_span(span, &Limits { max_text_bytes: bytes });
+    }
+
+    /// Cuts texts of more than `bytes`.
+    pub(crate) fn cut_update(update: &mut TraceUpdate, bytes: usize) {
+        let values = update.input.iter_mut().chain(&mut update.output);
+        limits::seal_content(values, &mut update.metadata, &Limits { max_text_bytes: bytes });
+    }
+
+    fn watched(&self, trace: TraceData, reporter: &Reporter) -> Result<TraceData, DropReason> {
+        let Some(before_send) = &self.before_send else {
+            return Ok(trace);
+        };
+        let id = trace.trace_id;
+        let passed = catch_unwind(AssertUnwindSafe(|| before_send(trace))).unwrap_or_else(|_| {
+            reporter.report(ReportKind::Panicked, "before_send panicked: what it saw is withheld");
+            None
+        });
+        // It stays the same trace: scores and later spans refer to it.
+        passed.map(|trace| TraceData { trace_id: id, ..trace }).ok_or(DropReason::BeforeSend)
     }
 }
 
-fn seal_fields(fields: &mut Object, limits: &Limits, depth: usize) {
-    if fields.keys().any(|key| key.contains('\0')) {
-        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (clean(&key), value));
-        *fields = renamed.collect();
-    }
-    for value in fields.values_mut() {
-        seal_nested(value, limits, depth + 1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::model::Timestamp;
-
-    const LIMITS: Limits = Limits { max_text_bytes: 100 };
-
-    #[test]
-    fn what_the_backend_would_lose_is_repaired() {
-        let mut trace = TraceData::new("n\0".repeat(600), Timestamp::now());
-        trace.input = Some(json!({"a\0b": ["x\0", 1]}));
-        trace.metadata.insert("k\0".to_owned(), json!("v\0"));
-        trace.tags = vec!["t\0".to_owned()];
-        let mut span = SpanData::new("", Timestamp::now());
-        span.error = Some("e\0".to_owned());
-        span.model = Some("m".repeat(300));
-        span.token_usage = Some(TokenUsage::new(1 << 31, 5));
-        span.cost = Some(Cost::new(f64::NAN));
-        trace.spans.push(span);
-        seal_trace(&mut trace, &LIMITS);
-
-        let sent = serde_json::to_string(&trace).unwrap();
-        assert!(!sent.contains("\\u0000"), "{sent}");
-        assert_eq!(trace.name.chars().count(), 512);
-        let span = &trace.spans[0];
-        assert_eq!(span.name, "span");
-        assert_eq!(span.model.as_ref().unwrap().len(), 255);
-        let usage = span.token_usage.as_ref().unwrap();
-        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (None, Some(5)));
-        assert_eq!(span.cost, None);
-        assert!(
-            span.metadata.contains_key("pandaprobe.cost")
-                && span.metadata.contains_key("pandaprobe.token_usage")
-        );
-    }
-
-    #[test]
-    fn deep_values_become_text_and_long_ones_are_cut_visibly() {
-        let mut deep = json!("end");
-        for _ in 0..1_000 {
-            deep = json!([deep]);
-        }
-        let limits = Limits { max_text_bytes: 10_000 };
-        seal_value(&mut deep, &limits);
-        let levels = std::iter::successors(Some(&deep), |value| value.get(0)).count();
-        assert_eq!(levels, MAX_DEPTH);
-
-        let mut long = json!("ä".repeat(100));
-        seal_value(&mut long, &LIMITS);
-        let text = long.as_str().unwrap();
-        assert!(text.starts_with("ääää") && text.contains("200 bytes in all"), "{text}");
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("sampling", &self.sampling).finish_non_exhaustive()
     }
 }

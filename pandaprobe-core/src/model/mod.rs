@@ -12,7 +12,7 @@ mod usage;
 
 pub use ids::{InvalidId, MAX_ID_CHARS, SessionId, SpanId, TraceId, UserId};
 pub use messages::{Messages, last_assistant, last_user};
-pub use score::{ScoreData, ScoreValue};
+pub use score::{Score, ScoreData, ScoreValue};
 pub use span::{SpanData, SpanKind, SpanStatus};
 pub use time::Timestamp;
 pub use trace::{TraceData, TraceStatus, TraceUpdate};

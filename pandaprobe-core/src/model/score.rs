@@ -1,6 +1,7 @@
 //! A score: a judgement on a trace.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Object, TraceId};
 
@@ -40,6 +41,43 @@ impl From<String> for ScoreValue {
     }
 }
 
+/// A judgement: its value, and why.
+///
+/// A number, a `bool` or a text is one, so most calls need not name this type.
+///
+/// ```
+/// use pandaprobe_core::Score;
+///
+/// let score = Score::from(0.8).reason("two of three facts were right").metadata("by", "the nightly check");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a score is to be given to `score`"]
+pub struct Score {
+    value: ScoreValue,
+    reason: Option<String>,
+    metadata: Object,
+}
+
+impl Score {
+    /// Says why.
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Adds metadata.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+}
+
+impl<V: Into<ScoreValue>> From<V> for Score {
+    fn from(value: V) -> Self {
+        Self { value: value.into(), reason: None, metadata: Object::new() }
+    }
+}
+
 /// A score as it goes over the wire (`POST /evaluations/trace-scores`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -65,8 +103,9 @@ pub struct ScoreData {
 impl ScoreData {
     /// A score in the form the backend takes; `None` for a number that is not from 0 to 1, which the backend
     /// refuses.
-    pub fn new(trace_id: TraceId, name: impl Into<String>, value: impl Into<ScoreValue>) -> Option<Self> {
-        let (value, data_type) = match value.into() {
+    pub fn new(trace_id: TraceId, name: impl Into<String>, score: impl Into<Score>) -> Option<Self> {
+        let score = score.into();
+        let (value, data_type) = match score.value {
             ScoreValue::Numeric(n) if !(0.0..=1.0).contains(&n) => return None,
             ScoreValue::Numeric(n) => (n.to_string(), "NUMERIC"),
             ScoreValue::Boolean(b) => (b.to_string(), "BOOLEAN"),
@@ -78,8 +117,8 @@ impl ScoreData {
             value,
             data_type: data_type.to_owned(),
             source: "PROGRAMMATIC".to_owned(),
-            reason: None,
-            metadata: Object::new(),
+            reason: score.reason,
+            metadata: score.metadata,
         })
     }
 }

@@ -1,18 +1,17 @@
 //! The thread that makes traces out of events.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use serde::Serialize;
-
 mod join;
+mod send;
 
 use join::{Inferred, Next};
+use send::Recent;
 
 use super::{
     Settings,
@@ -23,19 +22,13 @@ use super::{
     own_thread,
     queue::{Queue, Waiter},
     record::{Event, Exit, Root, SpanRecord, TraceRecord},
-    settle::{adopt_io, adopt_root, apply_exit_to_trace, is_settled, outline, settle, snapshot, take},
+    settle::{adopt_io, adopt_root, is_settled, outline, settle, snapshot, take},
 };
 use crate::{
-    capture,
-    export::{Envelope, Payload},
-    identity::Slot,
-    model::{ScoreData, SpanData, Timestamp, TraceData, TraceId, TraceStatus, TraceUpdate},
+    model::{ScoreData, Timestamp, TraceId},
     report::{DropReason, ReportKind, Reporter},
     sync::lock,
 };
-
-/// How many spans the backend takes with a trace, or in one block.
-const BLOCK: usize = 500;
 
 pub(super) struct Assembler {
     settings: Settings,
@@ -44,9 +37,10 @@ pub(super) struct Assembler {
     reporter: Arc<Reporter>,
     open: HashMap<TraceId, Open>,
     loops: Loops,
-    /// Traces that became a part of another, and of which, oldest first.
-    parts: HashMap<TraceId, TraceId>,
-    parts_order: VecDeque<TraceId>,
+    /// Traces that became a part of another, and of which.
+    parts: Recent<TraceId>,
+    /// Traces that were withheld, and why.
+    withheld: Recent<DropReason>,
     next_sweep: Option<Instant>,
 }
 
@@ -92,13 +86,6 @@ impl Open {
     }
 }
 
-/// Whether the input and output of a trace leave it for good.
-#[derive(Clone, Copy, PartialEq)]
-enum Io {
-    Copied,
-    Moved,
-}
-
 impl Assembler {
     pub(super) fn new(
         settings: Settings,
@@ -114,8 +101,8 @@ impl Assembler {
             reporter,
             open: HashMap::new(),
             loops,
-            parts: HashMap::new(),
-            parts_order: VecDeque::new(),
+            parts: Recent::default(),
+            withheld: Recent::default(),
             next_sweep: None,
         }
     }
@@ -172,6 +159,10 @@ impl Assembler {
             Event::SpanEnded(span) => self.span_ended(&span),
             Event::TraceEnded(trace) => self.trace_ended(&trace),
             Event::Score { score, charge } => self.score(*score, charge),
+            Event::Logged { trace, charge } => {
+                drop(charge);
+                self.send_logged(*trace);
+            }
             Event::Flush(waiter) => {
                 self.let_go();
                 self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
@@ -195,8 +186,7 @@ impl Assembler {
         open.open_spans += 1;
         open.spans.push(Arc::clone(&span));
         if live && open.phase == Phase::Held && !open.root_ended {
-            open.phase = Phase::Live;
-            self.send_running(&span.trace);
+            self.go_live(&span.trace);
         }
     }
 
@@ -234,7 +224,7 @@ impl Assembler {
         open.root_ended |= span.is_root_of_its_trace();
         if open.phase != Phase::Held {
             open.spans.retain(|other| other.id != span.id);
-            self.send_spans(span.trace.id, take(std::slice::from_ref(span)));
+            self.send_spans(&span.trace, take(std::slice::from_ref(span)));
         }
         self.advance(span.trace.id);
     }
@@ -250,11 +240,6 @@ impl Assembler {
             Some(open) if open.phase == Phase::Held => open.scores.push((score, charge)),
             _ => self.send_score(score),
         }
-    }
-
-    fn send_score(&self, mut score: ScoreData) {
-        capture::seal_score(&mut score, &self.settings.limits);
-        self.send(Payload::Score, score.trace_id, &score);
     }
 
     // ---- the end of a trace
@@ -315,110 +300,11 @@ impl Assembler {
         spans.extend(take(&ended));
         spans.extend(unended.iter().map(|span| snapshot(span, &self.reporter)));
         match phase {
-            Phase::Live => {
-                self.send_spans(id, spans);
-                let update = self.completion(&trace);
-                self.send(Payload::Update, id, &update);
-            }
+            Phase::Live => self.complete(&trace, spans),
             Phase::Held | Phase::Sent => self.send_trace(&trace, spans),
         }
         for (score, _charge) in scores {
             self.send_score(score);
-        }
-    }
-
-    fn send_trace(&self, trace: &Arc<TraceRecord>, mut spans: Vec<SpanData>) {
-        let rest = spans.split_off(spans.len().min(BLOCK));
-        let mut data = self.trace_data(trace, Io::Moved);
-        data.spans = spans;
-        capture::seal_trace(&mut data, &self.settings.limits);
-        self.send(Payload::Trace, trace.id, &data);
-        self.send_spans(trace.id, rest);
-    }
-
-    fn send_running(&self, trace: &Arc<TraceRecord>) {
-        let mut data = self.trace_data(trace, Io::Copied);
-        (data.status, data.ended_at) = (TraceStatus::Running, None);
-        capture::seal_trace(&mut data, &self.settings.limits);
-        self.send(Payload::Trace, trace.id, &data);
-    }
-
-    /// What is known of a trace but for its spans.
-    fn trace_data(&self, trace: &Arc<TraceRecord>, io: Io) -> TraceData {
-        trace.with(|state| {
-            state.changed = false;
-            let kept = match io {
-                Io::Copied => (state.data.input.clone(), state.data.output.clone()),
-                Io::Moved => (None, None),
-            };
-            let (input, output) = (state.data.input.take(), state.data.output.take());
-            let mut data = TraceData { input, output, ..state.data.clone() };
-            (state.data.input, state.data.output) = kept;
-            data.environment.clone_from(&self.settings.environment);
-            data.release.clone_from(&self.settings.release);
-            data.session_id = state.ids.session.value();
-            data.user_id = state.ids.user.value();
-            for (slot, key) in
-                [(&state.ids.session, "pandaprobe.session_id"), (&state.ids.user, "pandaprobe.user_id")]
-            {
-                if let Slot::Blocked(why) = slot {
-                    data.metadata.insert(key.to_owned(), format!("refused: {why}").into());
-                }
-            }
-            apply_exit_to_trace(&mut data, state.exit.as_ref(), state.status);
-            if io == Io::Moved {
-                state.charge.set(0);
-            }
-            data
-        })
-    }
-
-    fn completion(&self, trace: &Arc<TraceRecord>) -> TraceUpdate {
-        let mut data = self.trace_data(trace, Io::Moved);
-        capture::seal_trace(&mut data, &self.settings.limits);
-        TraceUpdate {
-            status: Some(data.status),
-            ended_at: data.ended_at,
-            input: data.input,
-            output: data.output,
-            metadata: data.metadata,
-            session_id: data.session_id,
-            user_id: data.user_id,
-            tags: data.tags,
-        }
-    }
-
-    /// Patches a trace that was sent and has changed since.
-    fn send_change(&self, trace: &Arc<TraceRecord>) {
-        if trace.with(|state| state.changed) {
-            let update = self.completion(trace);
-            self.send(Payload::Update, trace.id, &update);
-        }
-    }
-
-    fn send_spans(&self, id: TraceId, mut spans: Vec<SpanData>) {
-        for span in &mut spans {
-            capture::seal_span(span, &self.settings.limits);
-        }
-        for block in spans.chunks(BLOCK) {
-            self.send(Payload::Spans, id, &block);
-        }
-    }
-
-    fn send(&self, payload: Payload, id: TraceId, body: &impl Serialize) {
-        match serde_json::to_vec(body) {
-            Ok(json) => {
-                let mut charge = Charge::empty(&self.budget);
-                if !charge.grow(json.len()) {
-                    return self.reporter.dropped(
-                        DropReason::BufferFull,
-                        1,
-                        "a finished item did not fit into max_buffered_bytes",
-                    );
-                }
-                self.queue.push(Envelope::new(payload, id, Bytes::from(json)), charge);
-            }
-            Err(error) => self.reporter.dropped(DropReason::Unserialisable, 1, error.to_string()),
         }
     }
 
@@ -502,7 +388,7 @@ impl Assembler {
             });
         }
         if sent {
-            self.send_spans(id, take(&spans));
+            self.send_spans(&trace, take(&spans));
             self.send_change(&trace);
         } else {
             self.send_whole(id, &[]);

@@ -12,10 +12,10 @@ use std::{
 };
 
 use crate::{
-    capture::Limits,
+    capture::Gate,
     config::{Config, ConfigError},
     export::Exporter,
-    model::ScoreData,
+    model::{ScoreData, TraceData},
     report::{DropReason, Reporter, Stats},
     sync::{later, lock},
 };
@@ -32,11 +32,12 @@ mod settle;
 
 pub use decode::{Decode, Piece};
 pub(crate) use loops::{LoopPart, LoopRole};
+use record::make_safe;
 pub(crate) use record::{
     Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object, value_bytes,
 };
 
-use budget::Budget;
+use budget::{Budget, Charge};
 use inbox::Inbox;
 use queue::Queue;
 
@@ -50,7 +51,7 @@ pub(crate) struct Settings {
     pub(crate) batch_size: usize,
     pub(crate) flush_interval: Duration,
     pub(crate) retry_deadline: Duration,
-    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
     pub(crate) environment: Option<String>,
     pub(crate) release: Option<String>,
 }
@@ -65,7 +66,7 @@ impl Settings {
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             retry_deadline: config.retry_deadline,
-            limits: Limits { max_text_bytes: config.max_text_bytes },
+            gate: Gate::of(config),
             environment: config.environment.clone(),
             release: config.release.clone(),
         }
@@ -147,16 +148,26 @@ impl Pipeline {
         &self.intake
     }
 
-    pub(crate) fn score(&self, score: ScoreData) {
-        let Some(charge) = self.intake.charge(512 + score.name.len() + score.value.len()) else {
-            return self.reporter.dropped(
-                DropReason::BufferFull,
-                1,
-                "a score did not fit into max_buffered_bytes",
-            );
+    pub(crate) fn score(&self, mut score: ScoreData) {
+        score.metadata = shallow_object(std::mem::take(&mut score.metadata));
+        let reason = score.reason.as_ref().map_or(0, String::len);
+        let bytes = 512 + score.name.len() + score.value.len() + reason + object_bytes(&score.metadata);
+        self.hand_over("a score", bytes, |charge| Event::Score { score: Box::new(score), charge });
+    }
+
+    pub(crate) fn log(&self, mut trace: TraceData) {
+        let bytes = make_safe(&mut trace, &self.reporter);
+        self.reporter.traces.fetch_add(1, Ordering::Relaxed);
+        self.hand_over("a trace", bytes, |charge| Event::Logged { trace: Box::new(trace), charge });
+    }
+
+    fn hand_over(&self, what: &str, bytes: usize, event: impl FnOnce(Charge) -> Event) {
+        let Some(charge) = self.intake.charge(bytes) else {
+            let message = format!("{what} did not fit into max_buffered_bytes");
+            return self.reporter.dropped(DropReason::BufferFull, 1, message);
         };
-        if !self.intake.send(Event::Score { score: Box::new(score), charge }) {
-            self.reporter.dropped(DropReason::AfterShutdown, 1, "a score came after the shutdown");
+        if !self.intake.send(event(charge)) {
+            self.reporter.dropped(DropReason::AfterShutdown, 1, format!("{what} came after the shutdown"));
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
     queue::Waiter,
 };
 use crate::{
-    identity::Ids,
+    identity::{Ids, Slot},
     model::{Object, ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
     report::{DropReason, ReportKind, Reporter},
     sync::lock,
@@ -32,8 +32,21 @@ pub(crate) enum Event {
     TraceEnded(Arc<TraceRecord>),
     SpanStarted(Arc<SpanRecord>),
     SpanEnded(Arc<SpanRecord>),
-    Piece { span: Arc<SpanRecord>, piece: Piece, at: Timestamp, charge: Charge },
-    Score { score: Box<ScoreData>, charge: Charge },
+    Piece {
+        span: Arc<SpanRecord>,
+        piece: Piece,
+        at: Timestamp,
+        charge: Charge,
+    },
+    Score {
+        score: Box<ScoreData>,
+        charge: Charge,
+    },
+    /// A trace that was assembled elsewhere.
+    Logged {
+        trace: Box<TraceData>,
+        charge: Charge,
+    },
     Flush(Waiter),
     Stop(Waiter),
 }
@@ -425,12 +438,14 @@ impl fmt::Debug for SpanRecord {
 
 fn trace_bytes(data: &TraceData) -> usize {
     let tags: usize = data.tags.iter().map(String::len).sum();
-    data.name.len() + tags + data.input.as_ref().map_or(0, value_bytes) + object_bytes(&data.metadata)
+    let values: usize = data.input.iter().chain(&data.output).map(value_bytes).sum();
+    data.name.len() + tags + values + object_bytes(&data.metadata)
 }
 
 fn span_bytes(data: &SpanData) -> usize {
     let parameters = data.model_parameters.as_ref().map_or(0, object_bytes);
-    data.name.len() + data.input.as_ref().map_or(0, value_bytes) + object_bytes(&data.metadata) + parameters
+    let values: usize = data.input.iter().chain(&data.output).map(value_bytes).sum();
+    data.name.len() + values + object_bytes(&data.metadata) + parameters
 }
 
 /// Roughly how many bytes a value holds.
@@ -476,6 +491,36 @@ fn walk(value: &Value) -> (usize, usize) {
 /// [`shallow`] for each value of an object.
 pub(crate) fn shallow_object(object: Object) -> Object {
     object.into_iter().map(|(key, value)| (key, shallow(value))).collect()
+}
+
+/// Makes a trace that was assembled elsewhere one that can be handled like all others. Gives the bytes that it holds.
+pub(super) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
+    let ids = Ids {
+        session: trace.session_id.take().map_or(Slot::Unset, Slot::session),
+        user: trace.user_id.take().map_or(Slot::Unset, Slot::user),
+    };
+    for (what, slot) in [("session_id", &ids.session), ("user_id", &ids.user)] {
+        if let Slot::Blocked(why) = slot {
+            trace.metadata.insert(format!("pandaprobe.{what}"), format!("refused: {why}").into());
+            reporter.report(ReportKind::InvalidId, format!("{what} of a logged trace: {why}"));
+        }
+    }
+    (trace.session_id, trace.user_id) = (ids.session.value(), ids.user.value());
+    for value in trace.input.iter_mut().chain(&mut trace.output) {
+        *value = shallow(value.take());
+    }
+    trace.metadata = shallow_object(std::mem::take(&mut trace.metadata));
+    trace.spans.iter_mut().for_each(flatten);
+    EMPTY + trace_bytes(trace) + trace.spans.iter().map(|span| EMPTY + span_bytes(span)).sum::<usize>()
+}
+
+/// Code that copies and drops values must not meet one that is nested deeper than a stack is high.
+pub(super) fn flatten(span: &mut SpanData) {
+    for value in span.input.iter_mut().chain(&mut span.output) {
+        *value = shallow(value.take());
+    }
+    span.metadata = shallow_object(std::mem::take(&mut span.metadata));
+    span.model_parameters = span.model_parameters.take().map(shallow_object);
 }
 
 fn dismantle(value: Value) {

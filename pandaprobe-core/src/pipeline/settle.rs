@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     decode::Decode,
-    record::{Exit, SpanRecord, shallow, shallow_object},
+    record::{Exit, SpanRecord, flatten},
 };
 use crate::{
     model::{SpanData, SpanStatus, TraceData, TraceStatus, last_assistant, last_user},
@@ -83,15 +83,6 @@ fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
         reporter.report(ReportKind::Panicked, "a decoder panicked");
     }
     flatten(data);
-}
-
-/// Code that copies and drops values must not meet one that is nested deeper than a stack is high.
-fn flatten(data: &mut SpanData) {
-    for value in data.input.iter_mut().chain(&mut data.output) {
-        *value = shallow(value.take());
-    }
-    data.metadata = shallow_object(std::mem::take(&mut data.metadata));
-    data.model_parameters = data.model_parameters.take().map(shallow_object);
 }
 
 fn steps_of(decoder: &dyn Decode, reporter: &Reporter) -> Vec<SpanData> {

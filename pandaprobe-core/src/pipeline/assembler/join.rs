@@ -21,9 +21,6 @@ const LOOP: &str = "tool-loop";
 /// The metadata key of what nobody recorded, but what calls tell of.
 const INFERRED: &str = "pandaprobe.inferred";
 
-/// How many traces are remembered that became a part of another, for scores that come later.
-const REMEMBERED: usize = 10_000;
-
 /// What becomes of a trace that has ended.
 pub(super) enum Next {
     Send(TraceId),
@@ -82,7 +79,7 @@ impl Assembler {
 
     /// The trace that this one has become a part of, or itself.
     pub(super) fn joined(&self, id: TraceId) -> TraceId {
-        self.parts.get(&id).copied().unwrap_or(id)
+        self.parts.get(id).unwrap_or(id)
     }
 
     fn send_those(&mut self, traces: Vec<TraceId>) {
@@ -156,13 +153,9 @@ impl Assembler {
         first.ends_as(&last);
         parts.push(last);
         for part in parts {
-            self.parts_order.push_back(part.trace.id);
             self.parts.insert(part.trace.id, first.trace.id);
             first.absorb(part, chain);
             self.reporter.joined.fetch_add(1, Ordering::Relaxed);
-        }
-        while self.parts_order.len() > REMEMBERED {
-            self.parts_order.pop_front().map(|oldest| self.parts.remove(&oldest));
         }
     }
 }

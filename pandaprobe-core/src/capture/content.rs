@@ -1,0 +1,40 @@
+//! Leaves the structure of a trace, its tokens and its times, and takes the content out.
+
+use serde_json::Value;
+
+use crate::model::{Object, TraceData};
+
+/// Metadata that repeats content.
+const CONTENT: [&str; 3] = ["reasoning_summary", "pandaprobe.notes", "pandaprobe.error"];
+
+/// What stands in place of an error's text, which often quotes what went in.
+const ERROR: &str = "[not captured]";
+
+pub(super) fn strip(trace: &mut TraceData) {
+    (trace.input, trace.output) = (None, None);
+    forget(&mut trace.metadata);
+    for span in &mut trace.spans {
+        (span.input, span.output) = (None, None);
+        span.error = span.error.take().map(|_| ERROR.to_owned());
+        forget(&mut span.metadata);
+        if let Some(parameters) = &mut span.model_parameters {
+            parameters.retain(|_, value| !is_text(value));
+        }
+    }
+}
+
+fn forget(metadata: &mut Object) {
+    CONTENT.iter().for_each(|key| drop(metadata.remove(*key)));
+}
+
+/// Whether a parameter can hold more than a number or a word: stop sequences, instructions, schemas.
+fn is_text(value: &Value) -> bool {
+    let is_word = |text: &str| {
+        text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => !is_word(text),
+        Value::Array(_) | Value::Object(_) => true,
+    }
+}
