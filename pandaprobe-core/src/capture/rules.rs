@@ -78,7 +78,7 @@ impl Redactor {
 
     /// All ready rules.
     pub fn standard() -> Self {
-        Self::new().api_keys().emails().cards().phone_numbers()
+        Self::new().api_keys().emails().phone_numbers().cards()
     }
 
     /// Keys and tokens of well-known services, private keys, JSON web tokens, and whatever follows words such as `password=`.
