@@ -29,8 +29,8 @@ pub use config::{
     DEFAULT_RETRY_DEADLINE, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE,
 };
 pub use context::{
-    InCurrentScope, Scope, ScopeGuard, Scoped, metadata, session, set_session, set_user, spawn,
-    spawn_blocking, tag, tags, user,
+    CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, InCurrentScope, Scope, ScopeGuard, Scoped, TraceCapture,
+    capture_traces, metadata, session, set_session, set_user, spawn, spawn_blocking, tag, tags, user,
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};
 pub use export::{

@@ -12,7 +12,10 @@ mod compare;
 #[path = "golden/deliberate.rs"]
 mod deliberate;
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use async_openai::{
     Client,
@@ -24,8 +27,8 @@ use async_openai::{
 use compare::{compare, config, recorded};
 use futures_util::StreamExt;
 use pandaprobe::{
-    Cost, Messages, OpenAiHandler, Scope, SpanKind, TokenUsage, TraceStatus, session, set_session, set_user,
-    span,
+    Cost, Messages, OpenAiHandler, ReportKind, Scope, Score, SpanKind, TokenUsage, TraceStatus,
+    capture_traces, session, set_session, set_user, span,
 };
 use pandaprobe_tests::{
     Recorded,
@@ -490,6 +493,59 @@ async fn golden_24_openai_other_entry_points() {
             "{span}"
         );
     }
+}
+
+/// The last score is out of the range that the backend takes: here it is not sent, but reported.
+#[test]
+fn golden_20_score() {
+    const OUT_OF_RANGE: usize = 4;
+    let Some(golden) = recorded(20) else { return };
+    let world = World::new();
+    let id = world.client.trace("to-score").run(|trace| trace.id());
+    world.client.flush(SOON).unwrap();
+    world.client.score(id, "quality", Score::from(0.8).reason("good").metadata("by", "me"));
+    world.client.flush(SOON).unwrap();
+    world.client.score(id, "ok", true);
+    world.client.flush(SOON).unwrap();
+    world.client.score(id, "label", "positive");
+    world.client.score(id, "out-of-range", 4.5);
+    assert_eq!(world.client.stats().reports[&ReportKind::InvalidScore], 1);
+    let requests = golden.pandaprobe_requests.iter().enumerate();
+    compare("20", requests.filter(|(place, _)| *place != OUT_OF_RANGE), &world.posted());
+}
+
+/// Metadata that is empty is left out here, as everywhere; the reference sends it.
+#[test]
+fn golden_22_capture_traces() {
+    let Some(golden) = recorded(22) else { return };
+    let world = World::new();
+    inside(&world, || {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let hears = Arc::clone(&reported);
+        let outer =
+            capture_traces().metadata("cap", 1).metadata("dup", "cap").session_id("sess-cap").max_traces(2);
+        let outer = outer.on_submit(move |trace| hears.lock().unwrap().push(trace.name.clone())).start();
+        outer.run(|| {
+            for i in 0..3 {
+                let trace = pandaprobe::trace(format!("t{i}")).session_id("own");
+                trace.metadata("dup", "trace").metadata("i", i).run(|_| ());
+            }
+        });
+        assert_eq!((outer.trace_ids().len(), outer.overflow()), (2, true));
+        let inner = capture_traces().start();
+        capture_traces().session_id("lost").start().run(|| {
+            inner.run(|| pandaprobe::trace("inner-capture").session_id("sess-outer").run(|_| ()));
+        });
+        assert_eq!((inner.trace_ids().len(), inner.overflow()), (1, false));
+        pandaprobe::trace("outside").run(|_| ());
+        let closed = capture_traces().metadata("cap", "async").session_id("s-async").start();
+        let here = closed.run(Scope::current);
+        here.run(|| pandaprobe::trace("late-child").run(|_| ()));
+        assert!(closed.trace_ids().is_empty());
+        world.client.flush(SOON).unwrap();
+        assert_eq!(*reported.lock().unwrap(), ["t0", "t1", "t2"]);
+    });
+    world.compare(&golden, "22");
 }
 
 /// The reference lost all three calls: its recording has no request. Section 4 of the architecture, "How a span ends",

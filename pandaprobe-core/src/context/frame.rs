@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use super::Surroundings;
+use super::{Collector, Surroundings};
 use crate::{
     client::Client,
     identity::{Ids, Slot},
@@ -29,6 +29,8 @@ pub(crate) struct Frame {
     pub(super) tags: Vec<String>,
     pub(super) metadata: Object,
     pub(super) client: Option<Client>,
+    /// What collects the traces that begin here.
+    pub(super) capture: Option<Arc<Collector>>,
     /// Where in which trace this layer is; outer layers' unless it says so itself.
     pub(super) position: Option<Position>,
     /// The layer entered `position`'s trace: what is outside of it surrounds that trace.
@@ -85,6 +87,10 @@ impl Frame {
 
     pub(crate) fn client(&self) -> Option<Client> {
         self.layers().find_map(|frame| frame.client.clone())
+    }
+
+    pub(crate) fn capture(&self) -> Option<Arc<Collector>> {
+        self.layers().find_map(|frame| frame.capture.clone())
     }
 
     /// From this layer outwards.
@@ -202,6 +208,7 @@ impl Frame {
             tags: here.tags,
             metadata: here.metadata,
             client: self.client(),
+            capture: self.capture(),
             copied: Some(Copied { defaults, origins: self.origins(), for_caller }),
             ..Self::default()
         };

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use crate::{client::Client, identity::Ids, model::Object, pipeline::TraceRecord};
 
+mod capture;
 mod defaults;
 mod frame;
 mod scope;
 mod scoped;
 mod stack;
 
+pub(crate) use capture::Collector;
+pub use capture::{CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, TraceCapture, capture_traces};
 pub use defaults::{set_session, set_user};
 use frame::Frame;
 pub(crate) use frame::Position;

@@ -5,7 +5,7 @@ use std::{fmt, future::IntoFuture, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Active, Frame, Scoped, current, frame,
+    Active, Collector, Frame, Scoped, current, frame,
     scoped::{Home, Plan},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub struct Scope {
     metadata: Object,
     client: Option<Client>,
     carried: Option<Arc<Frame>>,
+    capture: Option<Arc<Collector>>,
 }
 
 /// A scope for the agent lifecycle `id`: 1 to 255 characters. An id that is none blocks the slot: traces
@@ -97,6 +98,10 @@ impl Scope {
         // Without a scope there is nothing to share but the default, which must not be another one elsewhere.
         let here = current().unwrap_or_else(|| Arc::<Frame>::default().detached_for_caller());
         Self { carried: Some(here), ..Self::default() }
+    }
+
+    pub(super) fn capturing(collector: Arc<Collector>) -> Self {
+        Self { capture: Some(collector), ..Self::default() }
     }
 
     /// Sets the session; see [`session`].
@@ -168,6 +173,7 @@ impl Scope {
             tags: self.tags,
             metadata: self.metadata,
             client: self.client,
+            capture: self.capture,
             ..Frame::default()
         })
     }

@@ -34,7 +34,8 @@ pub use decode::{Decode, Piece};
 pub(crate) use loops::{LoopPart, LoopRole};
 use record::make_safe;
 pub(crate) use record::{
-    Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object, value_bytes,
+    Begun, Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object,
+    value_bytes,
 };
 
 use budget::{Budget, Charge};

@@ -20,6 +20,7 @@ use super::{
     queue::Waiter,
 };
 use crate::{
+    context::Collector,
     identity::{Ids, Slot},
     model::{Object, ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
     report::{DropReason, ReportKind, Reporter},
@@ -149,6 +150,10 @@ pub(crate) struct TraceRecord {
     pub(crate) intake: Intake,
     /// What scopes said of identity when it was begun. Only what they say later can be somebody else's.
     pub(crate) begun_under: Ids,
+    /// What collects it.
+    pub(crate) capture: Option<Arc<Collector>>,
+    /// It ended while that collected.
+    captured: AtomicBool,
     /// What it may be in a tool loop that an application writes by hand.
     pub(crate) part: Option<LoopPart>,
     wall: Timestamp,
@@ -168,19 +173,22 @@ pub(crate) struct TraceState {
     pub(super) charge: Charge,
 }
 
+/// What a trace begins with beside its data.
+pub(crate) struct Begun {
+    pub(crate) root: Root,
+    pub(crate) ids: Ids,
+    pub(crate) begun_under: Ids,
+    pub(crate) capture: Option<Arc<Collector>>,
+    pub(crate) part: Option<LoopPart>,
+}
+
 /// What an empty trace or span takes.
 const EMPTY: usize = 512;
 
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
-    pub(crate) fn start(
-        intake: &Intake,
-        root: Root,
-        ids: Ids,
-        begun_under: Ids,
-        part: Option<LoopPart>,
-        data: TraceData,
-    ) -> Option<Arc<Self>> {
+    pub(crate) fn start(intake: &Intake, begun: Begun, data: TraceData) -> Option<Arc<Self>> {
+        let Begun { root, ids, begun_under, capture, part } = begun;
         let Some(charge) = intake.charge(EMPTY + trace_bytes(&data)) else {
             intake.did_not_fit("a trace");
             return None;
@@ -194,6 +202,8 @@ impl TraceRecord {
             root,
             intake: intake.clone(),
             begun_under,
+            capture,
+            captured: AtomicBool::new(false),
             part,
             wall,
             monotonic,
@@ -266,8 +276,19 @@ impl TraceRecord {
             first
         });
         if first {
+            self.collect();
             self.intake.send(Event::TraceEnded(Arc::clone(self)));
         }
+    }
+
+    fn collect(&self) {
+        if let Some(capture) = &self.capture {
+            self.captured.store(capture.ended(self.id), Ordering::Release);
+        }
+    }
+
+    pub(super) fn is_captured(&self) -> bool {
+        self.captured.load(Ordering::Acquire)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -410,6 +431,9 @@ impl SpanRecord {
             first
         });
         if first {
+            if self.is_root_of_its_trace() {
+                self.trace.collect();
+            }
             self.trace.intake.send(Event::SpanEnded(Arc::clone(self)));
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     context::{Position, Surroundings, current, ids_within},
     identity::{Ids, Slot},
     model::{Object, SpanData, Timestamp, TraceData},
-    pipeline::{Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
+    pipeline::{self, Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
     report::ReportKind,
 };
 
@@ -76,8 +76,15 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
-        let record =
-            TraceRecord::start(&intake, root, here.ids.clone(), here.scoped.clone(), self.part, data)?;
+        let capture = current().and_then(|frame| frame.capture());
+        if let Some(session) =
+            capture.as_ref().map(|capture| capture.session()).filter(|slot| !slot.is_unset())
+        {
+            here.ids.session = session.clone();
+        }
+        let (ids, begun_under) = (here.ids.clone(), here.scoped.clone());
+        let begun = pipeline::Begun { root, ids, begun_under, capture, part: self.part };
+        let record = TraceRecord::start(&intake, begun, data)?;
         here.begun(&record);
         Some(record)
     }

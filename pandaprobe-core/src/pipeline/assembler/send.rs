@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Assembler, Phase};
 use crate::{
     capture::Gate,
+    context::Collector,
     export::{Envelope, Payload},
     identity::Slot,
     model::{ScoreData, SpanData, TraceData, TraceId, TraceStatus, TraceUpdate},
@@ -34,7 +35,8 @@ enum Io {
 impl Assembler {
     /// Sends a trace whole, for the first time.
     pub(super) fn send_trace(&mut self, trace: &Arc<TraceRecord>, spans: Vec<SpanData>) {
-        self.send_first(TraceData { spans, ..self.all_of(trace, Io::Moved) });
+        let capture = trace.capture.as_ref().filter(|_| trace.is_captured());
+        self.send_first(TraceData { spans, ..self.all_of(trace, Io::Moved) }, capture);
     }
 
     /// Sends a trace that was assembled elsewhere.
@@ -42,14 +44,17 @@ impl Assembler {
         let Settings { environment, release, .. } = &self.settings;
         data.environment = data.environment.or_else(|| environment.clone());
         data.release = data.release.or_else(|| release.clone());
-        self.send_first(data);
+        self.send_first(data, None);
     }
 
-    fn send_first(&mut self, data: TraceData) {
+    fn send_first(&mut self, data: TraceData, capture: Option<&Arc<Collector>>) {
         if !self.settings.gate.samples(&data) {
             return self.withhold(data.trace_id, DropReason::Sampled);
         }
         if let Some(data) = self.admitted(data) {
+            if let Some(capture) = capture {
+                capture.submitted(&data, &self.reporter);
+            }
             self.post_trace(data);
         }
     }
@@ -73,6 +78,9 @@ impl Assembler {
     pub(super) fn complete(&mut self, trace: &Arc<TraceRecord>, spans: Vec<SpanData>) {
         let data = TraceData { spans, ..self.all_of(trace, Io::Moved) };
         if let Some(mut data) = self.admitted(data) {
+            if let Some(capture) = trace.capture.as_ref().filter(|_| trace.is_captured()) {
+                capture.submitted(&data, &self.reporter);
+            }
             self.post_spans(trace.id, std::mem::take(&mut data.spans));
             self.post_update(data);
         }
@@ -149,6 +157,9 @@ impl Assembler {
                 if let Slot::Blocked(why) = slot {
                     data.metadata.insert(key.to_owned(), format!("refused: {why}").into());
                 }
+            }
+            if let Some(capture) = &trace.capture {
+                data.metadata.extend(capture.metadata());
             }
             apply_exit_to_trace(&mut data, state.exit.as_ref(), state.status);
             if io == Io::Moved {
