@@ -6,6 +6,7 @@ use crate::{
     capture::{BeforeSend, Redact, Sampling},
     export::Exporter,
     model::TraceData,
+    pipeline::Stamps,
     report::Report,
 };
 
@@ -95,6 +96,7 @@ pub struct Config {
     pub(crate) before_send: Option<BeforeSend>,
     pub(crate) capture_content: bool,
     pub(crate) redact: Option<Arc<dyn Redact>>,
+    pub(crate) stamps: Stamps,
     pub(crate) exporter: Option<Arc<dyn Exporter>>,
     pub(crate) on_error: Option<OnError>,
     /// A missing key disables instead of being an error.
@@ -130,6 +132,7 @@ impl Config {
             before_send: None,
             capture_content: true,
             redact: None,
+            stamps: Stamps::default(),
             exporter: None,
             on_error: None,
             from_environment: false,
@@ -340,6 +343,14 @@ impl Config {
     /// ids are left alone: two of them must never become the same.
     pub fn redact(mut self, redact: impl Redact) -> Self {
         self.redact = Some(Arc::new(redact));
+        self
+    }
+
+    /// For tests: ids are counted instead of random, and the clock begins at 2026-01-01T00:00:00Z and is moved on by a
+    /// millisecond each time it is read. What one task records is then the same each time, fit for snapshots.
+    #[cfg(feature = "testing")]
+    pub fn fixed_ids_and_clock(mut self) -> Self {
+        self.stamps = Stamps::fixed();
         self
     }
 

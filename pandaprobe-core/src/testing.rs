@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     context::Scope,
     export::{MemoryExporter, Tree},
-    model::{ScoreData, TraceData},
+    model::{ScoreData, SpanData, TraceData},
     report::{Report, ReportKind, Stats},
     sync::lock,
 };
@@ -121,6 +121,58 @@ impl<T> Captured<T> {
                 panic!("{how_many} called {name:?}; recorded:\n{}", self.tree())
             }
         }
+    }
+
+    /// The one span of that name.
+    ///
+    /// # Panics
+    ///
+    /// As [`trace`](Self::trace).
+    #[track_caller]
+    #[expect(clippy::panic, reason = "an assertion of a test kit")]
+    pub fn span(&self, name: &str) -> &SpanData {
+        let mut named = self.traces.iter().flat_map(|trace| &trace.spans).filter(|span| span.name == name);
+        match (named.next(), named.next()) {
+            (Some(span), None) => span,
+            (found, _) => {
+                let how_many = if found.is_some() { "several spans are" } else { "no span is" };
+                panic!("{how_many} called {name:?}; recorded:\n{}", self.tree())
+            }
+        }
+    }
+
+    /// Checks that the trees are these, [as printed](Self::tree).
+    ///
+    /// # Panics
+    ///
+    /// With both, if they are not.
+    #[track_caller]
+    pub fn assert_tree(&self, expected: &str) {
+        let tree = self.tree();
+        assert!(tree == expected, "expected:\n{expected}\nrecorded:\n{tree}");
+    }
+
+    /// Checks that every trace belongs to this user, or, with `None`, to none.
+    ///
+    /// # Panics
+    ///
+    /// With the trees, if one does not.
+    #[track_caller]
+    pub fn assert_user(&self, user: Option<&str>) {
+        let others = self.traces.iter().filter(|trace| trace.user_id.as_deref() != user).count();
+        assert!(others == 0, "{others} traces are not of {user:?}; recorded:\n{}", self.tree());
+    }
+
+    /// Checks that nothing was dropped, refused or repaired.
+    ///
+    /// # Panics
+    ///
+    /// With what was reported and the trees, if something was.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        let (dropped, reports) = (&self.stats.dropped, &self.reports);
+        let fine = dropped.is_empty() && reports.is_empty();
+        assert!(fine, "dropped: {dropped:?}, reported: {reports:?}; recorded:\n{}", self.tree());
     }
 
     /// How often something of that kind was reported.

@@ -29,6 +29,7 @@ mod queue;
 mod record;
 mod sender;
 mod settle;
+mod stamps;
 
 pub use decode::{Decode, Piece};
 pub(crate) use loops::{LoopPart, LoopRole};
@@ -37,6 +38,7 @@ pub(crate) use record::{
     Begun, Event, Exit, Intake, Root, SpanRecord, TraceRecord, object_bytes, shallow, shallow_object,
     value_bytes,
 };
+pub(crate) use stamps::Stamps;
 
 use budget::{Budget, Charge};
 use inbox::Inbox;
@@ -49,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) max_trace_age: Duration,
     pub(crate) tool_loop_patience: Duration,
     pub(crate) live: bool,
+    pub(crate) stamps: Stamps,
     pub(crate) batch_size: usize,
     pub(crate) flush_interval: Duration,
     pub(crate) retry_deadline: Duration,
@@ -64,6 +67,7 @@ impl Settings {
             max_trace_age: config.max_trace_age,
             tool_loop_patience: config.tool_loop_patience,
             live: config.live,
+            stamps: config.stamps.clone(),
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             retry_deadline: config.retry_deadline,

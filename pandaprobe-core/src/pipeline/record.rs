@@ -18,6 +18,7 @@ use super::{
     inbox::Inbox,
     loops::LoopPart,
     queue::Waiter,
+    stamps::Stamps,
 };
 use crate::{
     context::Collector,
@@ -58,6 +59,7 @@ pub(crate) struct Intake {
     inbox: Arc<Inbox>,
     budget: Arc<Budget>,
     pub(crate) reporter: Arc<Reporter>,
+    stamps: Stamps,
     pub(crate) linger: Duration,
     pub(crate) max_trace_age: Duration,
 }
@@ -70,7 +72,7 @@ impl Intake {
         settings: &Settings,
     ) -> Self {
         let (linger, max_trace_age) = (settings.linger, settings.max_trace_age);
-        Self { inbox, budget, reporter, linger, max_trace_age }
+        Self { inbox, budget, reporter, stamps: settings.stamps.clone(), linger, max_trace_age }
     }
 
     /// `false` after the shutdown.
@@ -195,7 +197,8 @@ impl TraceRecord {
         };
         // Both clocks are read together, or one would lag behind the other.
         let (wall, monotonic) = (Timestamp::now(), Instant::now());
-        let data = TraceData { started_at: wall, ..data };
+        let wall = intake.stamps.fixed_now().unwrap_or(wall);
+        let data = TraceData { trace_id: intake.stamps.trace_id(), started_at: wall, ..data };
         let state = TraceState { data, ids, exit: None, changed: false, status: None, charge };
         let record = Arc::new(Self {
             id: state.data.trace_id,
@@ -219,7 +222,7 @@ impl TraceRecord {
 
     /// The time now, by a clock that never runs backwards within one trace.
     pub(crate) fn now(&self) -> Timestamp {
-        self.wall + self.monotonic.elapsed()
+        self.intake.stamps.fixed_now().unwrap_or_else(|| self.wall + self.monotonic.elapsed())
     }
 
     pub(super) fn started_at(&self) -> Timestamp {
@@ -363,6 +366,7 @@ impl SpanRecord {
             return None;
         };
         let decoder_charge = intake.charge(0).unwrap_or_default();
+        let data = SpanData { span_id: intake.stamps.span_id(), ..data };
         let record = Arc::new(Self {
             id: data.span_id,
             trace: Arc::clone(trace),
