@@ -273,6 +273,18 @@ pub(crate) fn anything_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed) > 0
 }
 
+/// The client that records here: that of the innermost scope that names one, else the global one. `None` if nothing is
+/// recorded.
+///
+/// ```
+/// if let Some(client) = pandaprobe_core::current_client() {
+///     std::thread::spawn(move || client.trace("elsewhere").run(|_| ()));
+/// }
+/// ```
+pub fn current_client() -> Option<Client> {
+    current()
+}
+
 /// The client of the current scope, else the global one, else one made from the environment: that is tried
 /// once, on the first call without a client.
 pub(crate) fn current() -> Option<Client> {

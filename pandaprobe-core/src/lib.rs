@@ -20,7 +20,8 @@ mod trace;
 pub use capture::{InvalidRule, Redactor};
 pub use capture::{Redact, Sampling};
 pub use client::{
-    Client, ClientGuard, Undelivered, flush, flush_async, init, log_trace, score, shutdown, stats,
+    Client, ClientGuard, Undelivered, current_client, flush, flush_async, init, log_trace, score, shutdown,
+    stats,
 };
 pub use config::{
     Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,

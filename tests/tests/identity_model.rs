@@ -1,9 +1,12 @@
-//! Random programs of scopes, traces, spans, `set_*` and spawned tasks, against a small model of the rules that say whose
-//! each of them is.
+//! Random programs of scopes, traces, spans, `set_*`, tasks that are spawned, branches that are joined, futures that are
+//! dropped and destructors that record, against a small model of the rules that say whose each of them is.
+
+#![expect(clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use std::{cell::RefCell, collections::BTreeMap, future::Future, pin::Pin, rc::Rc};
 
-use pandaprobe::{InCurrentScope, Scope, TraceBuilder, TraceData, testing::capture};
+use futures_util::{future::join_all, poll};
+use pandaprobe::{InCurrentScope, Scope, TraceBuilder, TraceData, current_client, testing::capture};
 use proptest::{collection::vec, option, prelude::*};
 
 /// A value of a slot: none, an id that is none, or one of three people.
@@ -25,6 +28,16 @@ enum Op {
     Written(u32, Who, Who, bool, Vec<Op>),
     /// Not handed over.
     Bare(Vec<Op>),
+    /// A task that has no scope, only the client: its `set_*` is refused, and its trace is nobody's.
+    Refused(u32, usize, u8),
+    /// Branches in one task, which share the scope around them.
+    Join(Vec<Vec<Op>>),
+    /// Branches in one task, each with a scope of its own.
+    JoinApart(Vec<Vec<Op>>),
+    /// Polled once, and dropped.
+    Dropped(Vec<Op>),
+    /// A trace that a destructor records, when what follows is done or dropped.
+    OnDrop(u32),
     Yield,
 }
 
@@ -34,29 +47,57 @@ fn who() -> impl Strategy<Value = Who> {
 }
 
 fn program() -> impl Strategy<Value = Vec<Op>> {
-    let leaf = prop_oneof![
-        Just(Op::Yield),
-        (0..2usize, 0..4u8).prop_map(|(slot, value)| Op::Set(slot, value)),
-        Just(Op::Span(0, vec![])),
-        who().prop_map(|who| Op::Trace(0, who, vec![])),
-    ];
-    let op = leaf.prop_recursive(5, 48, 5, |inner| {
+    let op = leaf(true).prop_recursive(5, 48, 5, |inner| {
         let body = vec(inner, 0..5);
         prop_oneof![
-            (who(), body.clone()).prop_map(|(who, body)| Op::Scope(who, body)),
-            (who(), body.clone()).prop_map(|(who, body)| Op::Trace(0, who, body)),
-            (who(), who(), body.clone()).prop_map(|(who, scope, body)| Op::Handle(0, who, scope, body)),
-            body.clone().prop_map(|body| Op::Span(0, body)),
-            body.clone().prop_map(Op::Spawn),
-            (who(), who(), any::<bool>(), body.clone())
+            4 => within_a_task(body.clone()),
+            1 => body.clone().prop_map(Op::Spawn),
+            1 => (who(), who(), any::<bool>(), body.clone())
                 .prop_map(|(one, two, handed, body)| Op::Written(0, one, two, handed, body)),
-            body.prop_map(Op::Bare),
+            1 => body.prop_map(Op::Bare),
+            1 => vec(branch(), 0..4).prop_map(Op::Join),
+            1 => vec(branch(), 0..4).prop_map(Op::JoinApart),
+            1 => branch().prop_map(Op::Dropped),
         ]
     });
     vec(op, 1..6).prop_map(|mut ops| {
         number(&mut ops, &mut 0);
         ops
     })
+}
+
+/// What takes turns with others must not wait for the executor: the model knows no queue of tasks.
+fn branch() -> impl Strategy<Value = Vec<Op>> {
+    let op = leaf(false).prop_recursive(3, 16, 4, |inner| {
+        let body = vec(inner, 0..4);
+        prop_oneof![
+            6 => within_a_task(body.clone()),
+            1 => vec(body.clone(), 0..3).prop_map(Op::Join),
+            1 => vec(body.clone(), 0..3).prop_map(Op::JoinApart),
+            1 => body.prop_map(Op::Dropped),
+        ]
+    });
+    vec(op, 0..5)
+}
+
+fn within_a_task<S: Strategy<Value = Vec<Op>> + Clone + 'static>(body: S) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (who(), body.clone()).prop_map(|(who, body)| Op::Scope(who, body)),
+        (who(), body.clone()).prop_map(|(who, body)| Op::Trace(0, who, body)),
+        (who(), who(), body.clone()).prop_map(|(who, scope, body)| Op::Handle(0, who, scope, body)),
+        body.prop_map(|body| Op::Span(0, body)),
+    ]
+}
+
+fn leaf(spawns: bool) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => Just(Op::Yield),
+        2 => (0..2usize, 0..4u8).prop_map(|(slot, value)| Op::Set(slot, value)),
+        2 => Just(Op::Span(0, vec![])),
+        2 => who().prop_map(|who| Op::Trace(0, who, vec![])),
+        1 => Just(Op::OnDrop(0)),
+        u32::from(spawns) => (0..2usize, 0..4u8).prop_map(|(slot, value)| Op::Refused(0, slot, value)),
+    ]
 }
 
 /// Gives each trace and span a name of its own.
@@ -71,7 +112,12 @@ fn number(ops: &mut [Op], next: &mut u32) {
                 *name = *next;
                 number(body, next);
             }
-            Op::Scope(_, body) | Op::Spawn(body) | Op::Bare(body) => number(body, next),
+            Op::Refused(name, ..) | Op::OnDrop(name) => {
+                *next += 1;
+                *name = *next;
+            }
+            Op::Scope(_, body) | Op::Spawn(body) | Op::Bare(body) | Op::Dropped(body) => number(body, next),
+            Op::Join(bodies) | Op::JoinApart(bodies) => bodies.iter_mut().for_each(|body| number(body, next)),
             Op::Set(..) | Op::Yield => {}
         }
     }
@@ -104,6 +150,7 @@ fn trace(name: u32, who: Who) -> TraceBuilder {
 
 fn run(ops: Vec<Op>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
+        let mut destructors = Vec::new();
         for op in ops {
             match op {
                 Op::Scope(who, body) => scope(who).scope(run(body)).await,
@@ -113,8 +160,7 @@ fn run(ops: Vec<Op>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
                     scope(around).scope(handle.scope(run(body))).await;
                 }
                 Op::Span(name, body) => pandaprobe::span(name.to_string()).scope(run(body)).await,
-                Op::Set(0, value) => pandaprobe::set_session(text(value)),
-                Op::Set(_, value) => pandaprobe::set_user(text(value)),
+                Op::Set(slot, value) => set(slot, value),
                 Op::Spawn(body) => drop(tokio::spawn(run(body).in_current_scope()).await),
                 Op::Written(name, one, two, handed, body) => {
                     let inner = trace(name, [None; 2]).scope(|_| run(body));
@@ -123,10 +169,46 @@ fn run(ops: Vec<Op>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
                     drop(task.await);
                 }
                 Op::Bare(body) => drop(tokio::spawn(run(body)).await),
+                Op::Refused(name, slot, value) => drop(tokio::spawn(refused(name, slot, value)).await),
+                Op::Join(bodies) => drop(join_all(bodies.into_iter().map(run)).await),
+                Op::JoinApart(bodies) => {
+                    drop(join_all(bodies.into_iter().map(|body| run(body).in_current_scope())).await);
+                }
+                Op::Dropped(body) => {
+                    let mut future = run(body);
+                    let _ = poll!(&mut future);
+                }
+                Op::OnDrop(name) => destructors.push(Destructor(name)),
                 Op::Yield => tokio::task::yield_now().await,
             }
         }
     })
+}
+
+/// For a task without a scope.
+fn refused(name: u32, slot: usize, value: u8) -> impl Future<Output = ()> + Send + 'static {
+    let client = current_client();
+    async move {
+        set(slot, value);
+        if let Some(client) = client {
+            client.trace(name.to_string()).run(|_| ());
+        }
+    }
+}
+
+fn set(slot: usize, value: u8) {
+    match slot {
+        0 => pandaprobe::set_session(text(value)),
+        _ => pandaprobe::set_user(text(value)),
+    }
+}
+
+struct Destructor(u32);
+
+impl Drop for Destructor {
+    fn drop(&mut self) {
+        trace(self.0, [None; 2]).run(|_| ());
+    }
 }
 
 // ---- the model
@@ -213,48 +295,21 @@ impl Model {
         same
     }
 
-    fn run(&mut self, ops: &[Op], here: &Rc<Frame>) {
-        for op in ops {
-            match op {
-                Op::Scope(who, body) => self.run(body, &here.below(*who, None, false)),
-                Op::Trace(name, who, body) => {
-                    let trace = self.begin(*name, *who, here);
-                    self.run(body, &here.below([None; 2], Some((trace, true)), false));
-                }
-                Op::Handle(name, who, around, body) => {
-                    let trace = self.begin(*name, *who, here);
-                    let around = here.below(*around, None, false);
-                    self.run(body, &around.below([None; 2], Some((trace, true)), false));
-                }
-                Op::Span(name, body) => self.span(*name, body, here),
-                Op::Set(slot, value) => self.set(*slot, *value, here),
-                Op::Spawn(body) => self.run(body, &here.copied()),
-                // A scope that is spawned as it is written is cut off from here as what is handed over is.
-                Op::Written(name, one, two, _, body) => {
-                    let around = here.copied().below(*one, None, false).below(*two, None, false);
-                    let trace = self.begin(*name, [None; 2], &around);
-                    self.run(body, &around.below([None; 2], Some((trace, true)), false));
-                }
-                // Nothing is recorded there: no client, no scope.
-                Op::Bare(_) | Op::Yield => {}
-            }
-        }
-    }
-
-    fn span(&mut self, name: u32, body: &[Op], here: &Rc<Frame>) {
+    /// Where a span is: in the trace around it, or in one of its own.
+    fn span(&mut self, name: u32, here: &Rc<Frame>) -> Rc<Frame> {
         let Some(trace) = here.trace() else {
-            return self.run(body, here);
+            return Rc::clone(here);
         };
         let (inside, outside) = here.around(trace);
         let under = self.traces[trace].under;
         let changed = [0, 1].map(|slot| outside[slot].filter(|value| under[slot] != Some(*value)));
         if self.admits(trace, or(inside, changed)) {
             self.spans.insert(name, self.traces[trace].name);
-            return self.run(body, &here.below([None; 2], Some((trace, false)), true));
+            return here.below([None; 2], Some((trace, false)), true);
         }
         let own = self.begin(name, [None; 2], here);
         self.spans.insert(name, name);
-        self.run(body, &here.below([None; 2], Some((own, true)), false));
+        here.below([None; 2], Some((own, true)), false)
     }
 
     fn set(&mut self, slot: usize, value: u8, here: &Rc<Frame>) {
@@ -265,6 +320,72 @@ impl Model {
             later[slot] = Some(value);
             self.admits(trace, later);
         }
+    }
+}
+
+type Shared = Rc<RefCell<Model>>;
+
+/// What a program does to the model. It is polled as the program itself is, so that branches take the same turns.
+fn simulate(model: Shared, ops: Vec<Op>, here: Rc<Frame>) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let mut destructors = Vec::new();
+        let begin = |name, who, here: &Rc<Frame>| model.borrow_mut().begin(name, who, here);
+        let inside = |body, here| simulate(Rc::clone(&model), body, here);
+        for op in ops {
+            match op {
+                Op::Scope(who, body) => inside(body, here.below(who, None, false)).await,
+                Op::Trace(name, who, body) => {
+                    let trace = begin(name, who, &here);
+                    inside(body, here.below([None; 2], Some((trace, true)), false)).await;
+                }
+                Op::Handle(name, who, around, body) => {
+                    let trace = begin(name, who, &here);
+                    let around = here.below(around, None, false);
+                    inside(body, around.below([None; 2], Some((trace, true)), false)).await;
+                }
+                Op::Span(name, body) => {
+                    let here = model.borrow_mut().span(name, &here);
+                    inside(body, here).await;
+                }
+                Op::Set(slot, value) => model.borrow_mut().set(slot, value, &here),
+                Op::Spawn(body) => inside(body, here.copied()).await,
+                // A scope that is spawned as it is written is cut off from here as what is handed over is.
+                Op::Written(name, one, two, _, body) => {
+                    let around = here.copied().below(one, None, false).below(two, None, false);
+                    let trace = begin(name, [None; 2], &around);
+                    inside(body, around.below([None; 2], Some((trace, true)), false)).await;
+                }
+                // Nothing is recorded there: no client, no scope.
+                Op::Bare(_) => {}
+                Op::Refused(name, ..) => drop(begin(name, [None; 2], &Rc::default())),
+                Op::Join(bodies) => {
+                    drop(join_all(bodies.into_iter().map(|body| inside(body, Rc::clone(&here)))).await);
+                }
+                Op::JoinApart(bodies) => {
+                    drop(join_all(bodies.into_iter().map(|body| inside(body, here.copied()))).await);
+                }
+                Op::Dropped(body) => {
+                    let mut future = inside(body, Rc::clone(&here));
+                    let _ = poll!(&mut future);
+                }
+                Op::OnDrop(name) => {
+                    destructors.push(Simulated { name, model: Rc::clone(&model), here: Rc::clone(&here) });
+                }
+                Op::Yield => tokio::task::yield_now().await,
+            }
+        }
+    })
+}
+
+struct Simulated {
+    name: u32,
+    model: Shared,
+    here: Rc<Frame>,
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        self.model.borrow_mut().begin(self.name, [None; 2], &self.here);
     }
 }
 
@@ -285,15 +406,17 @@ fn seen(traces: &[TraceData]) -> Seen {
 }
 
 fn expected(ops: &[Op]) -> Seen {
-    let mut model = Model::default();
-    model.run(ops, &Rc::default());
+    let model = Shared::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(simulate(Rc::clone(&model), ops.to_vec(), Rc::default()));
+    let model = model.borrow();
     let value = |value: Value| value.filter(|value| *value > 0).map(text);
     let of = model.traces.iter().map(|trace| (trace.name, trace.who.map(value))).collect();
-    (of, model.spans)
+    (of, model.spans.clone())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_trace_and_span_is_whose_the_rules_say(ops in program()) {
