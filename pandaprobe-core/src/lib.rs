@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arguments;
 mod capture;
 mod client;
 mod config;
@@ -43,13 +44,17 @@ pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, SpanStream, Trace, TraceBuilder, Watched, current_span, current_trace_id,
-    span, trace, watched,
+    Outcome, Span, SpanBuilder, SpanStream, StepStream, Trace, TraceBuilder, TraceStream, Watched,
+    current_span, current_trace_id, span, trace, watched,
 };
 
 /// For the exported macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::error_text::text_of;
+    pub use crate::{
+        arguments::*,
+        error_text::text_of,
+        trace::{Decorated, Judged, decorated_future, decorated_run},
+    };
     pub use serde_json::Value;
 }

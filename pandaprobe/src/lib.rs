@@ -14,3 +14,6 @@ pub mod openai {
 }
 #[cfg(feature = "openai")]
 pub use pandaprobe_openai::OpenAiHandler;
+
+#[cfg(feature = "macros")]
+pub use pandaprobe_macros::{span, trace};

@@ -10,8 +10,9 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use serde_json::Value;
 
-use crate::pipeline::Exit;
+use crate::{context::Home, pipeline::Exit};
 
 /// How a future came to its end.
 #[derive(Debug)]
@@ -104,6 +105,19 @@ pub(super) trait Ends {
     fn end(&self, exit: Exit);
 }
 
+/// A builder of a span or a trace.
+pub(super) trait Begin {
+    type Handle: Ends + Clone;
+
+    /// Begins it. What is then to run inside of it does so at that home.
+    fn begin(self) -> (Self::Handle, Home);
+
+    fn is_recorded(handle: &Self::Handle) -> bool;
+
+    /// Sets what came out.
+    fn gives(handle: &Self::Handle, output: Value);
+}
+
 /// What a returned value means.
 pub(super) type Verdict<T> = fn(&T) -> Exit;
 
@@ -113,7 +127,7 @@ pub(super) fn done<T>(_: &T) -> Exit {
 }
 
 /// A watch that ends `what`.
-pub(super) fn ending<T>(what: impl Ends, verdict: Verdict<T>) -> impl FnOnce(Outcome<'_, T>) {
+pub(super) fn ending<T>(what: impl Ends, verdict: impl FnOnce(&T) -> Exit) -> impl FnOnce(Outcome<'_, T>) {
     move |outcome| {
         what.end(match outcome {
             Outcome::Returned(value) => verdict(value),
@@ -125,7 +139,7 @@ pub(super) fn ending<T>(what: impl Ends, verdict: Verdict<T>) -> impl FnOnce(Out
 }
 
 /// [`ending`] for synchronous code.
-pub(super) fn run<T>(what: &impl Ends, verdict: Verdict<T>, f: impl FnOnce() -> T) -> T {
+pub(super) fn run<T>(what: &impl Ends, verdict: impl FnOnce(&T) -> Exit, f: impl FnOnce() -> T) -> T {
     let value = catching(f, |message| what.end(Exit::Panicked(message)));
     what.end(verdict(&value));
     value

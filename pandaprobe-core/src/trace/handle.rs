@@ -6,8 +6,8 @@ use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
-    Opening, SpanBuilder,
-    ending::{Ends, Verdict, done, ending, run, watched},
+    Opening, SpanBuilder, TraceStream,
+    ending::{Begin, Ends, Verdict, done, ending, run, watched},
     place::told,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     context::{Home, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
     identity::Slot,
-    model::{TraceData, TraceId, TraceStatus},
+    model::{TraceData, TraceId, TraceStatus, last_assistant},
     pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
 };
 
@@ -162,6 +162,12 @@ impl TraceBuilder {
         }
     }
 
+    /// Begins the trace when the stream is first polled, reads the stream inside of it, and ends it when the stream ends.
+    /// A reader that leaves early is no error: `metadata["pandaprobe.end"]` then says `stopped_by_reader`.
+    pub fn scope_stream<S: Stream>(self, stream: S) -> TraceStream<S> {
+        TraceStream::new(self, stream)
+    }
+
     /// [`scope`](Self::scope) for synchronous code.
     pub fn run<T>(self, f: impl FnOnce(&Trace) -> T) -> T {
         let trace = self.start();
@@ -176,6 +182,24 @@ impl TraceBuilder {
     pub fn try_run<T, E: ErrorText<How>, How>(self, f: impl FnOnce(&Trace) -> Result<T, E>) -> Result<T, E> {
         let trace = self.start();
         trace.home().inside(|| run(&trace, failed, || f(&trace)))
+    }
+}
+
+impl Begin for TraceBuilder {
+    type Handle = Trace;
+
+    fn begin(self) -> (Trace, Home) {
+        let trace = self.start();
+        let home = trace.home();
+        (trace, home)
+    }
+
+    fn is_recorded(trace: &Trace) -> bool {
+        trace.live.is_some()
+    }
+
+    fn gives(trace: &Trace, output: Value) {
+        trace.set_output(last_assistant(&output));
     }
 }
 

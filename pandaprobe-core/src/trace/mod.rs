@@ -1,13 +1,15 @@
 //! Live handles on traces and spans. They end on every exit: return, error, panic, cancelled future.
 
+mod decorated;
 mod ending;
 mod handle;
 mod place;
 mod span;
 mod stream;
 
+pub use decorated::{Decorated, Judged, decorated_future, decorated_run};
 pub use ending::{Outcome, Watched, watched};
 pub use handle::{Trace, TraceBuilder, current_trace_id, trace};
 pub(crate) use place::{Alone, Opening, told};
 pub use span::{Span, SpanBuilder, current_span, span};
-pub use stream::SpanStream;
+pub use stream::{SpanStream, StepStream, TraceStream};

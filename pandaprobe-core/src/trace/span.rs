@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     Alone, Opening, SpanStream,
-    ending::{Ends, Verdict, done, ending, run, watched},
+    ending::{Begin, Ends, Verdict, done, ending, run, watched},
     handle::failed,
 };
 use crate::{
@@ -176,6 +176,24 @@ impl SpanBuilder {
     pub fn try_run<T, E: ErrorText<How>, How>(self, f: impl FnOnce(&Span) -> Result<T, E>) -> Result<T, E> {
         let span = self.start();
         span.home().inside(|| run(&span, failed, || f(&span)))
+    }
+}
+
+impl Begin for SpanBuilder {
+    type Handle = Span;
+
+    fn begin(self) -> (Span, Home) {
+        let span = self.start();
+        let home = span.home();
+        (span, home)
+    }
+
+    fn is_recorded(span: &Span) -> bool {
+        span.is_recorded()
+    }
+
+    fn gives(span: &Span, output: Value) {
+        span.set_output(output);
     }
 }
 
@@ -384,10 +402,6 @@ impl Span {
     /// `stopped_by_reader`; otherwise it was cancelled.
     pub fn unread(self) {
         Ends::end(&self, Exit::Unread);
-    }
-
-    pub(super) fn end_as(self, exit: Exit) {
-        Ends::end(&self, exit);
     }
 
     /// Hands a piece of an exchange to the span's decoder, which runs on the client's assembler thread. Without

@@ -1,4 +1,4 @@
-//! A stream that is a step.
+//! A stream that is a step, or a whole trace.
 
 use std::{
     fmt,
@@ -9,31 +9,40 @@ use std::{
 use futures_core::Stream;
 use pin_project_lite::pin_project;
 
-use super::{Span, SpanBuilder, ending::catching};
+use super::{
+    SpanBuilder, TraceBuilder,
+    ending::{Begin, Ends, catching},
+};
 use crate::{
     context::{Home, Plan, Scoped},
     pipeline::Exit,
 };
 
+/// The stream of [`SpanBuilder::scope_stream`].
+pub type SpanStream<S> = StepStream<SpanBuilder, S>;
+
+/// The stream of [`TraceBuilder::scope_stream`].
+pub type TraceStream<S> = StepStream<TraceBuilder, S>;
+
 pin_project! {
-    /// The stream of [`SpanBuilder::scope_stream`].
+    /// A stream that is a span or a trace: see [`SpanStream`] and [`TraceStream`].
     #[must_use = "streams do nothing unless polled"]
-    pub struct SpanStream<S> {
+    pub struct StepStream<B: Begin, S> {
         #[pin]
-        step: Step<S>,
+        step: Step<B, S>,
         home: Home,
-        span: Option<Span>,
+        handle: Option<B::Handle>,
     }
 
-    impl<S> PinnedDrop for SpanStream<S> {
+    impl<B: Begin, S> PinnedDrop for StepStream<B, S> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             // What destructors inside record comes first.
             if let StepProj::Begun { stream } = this.step.project() {
                 stream.clear();
             }
-            if let Some(span) = this.span.take() {
-                span.end_as(if std::thread::panicking() { Exit::Panicked(None) } else { Exit::Left });
+            if let Some(handle) = this.handle.take() {
+                handle.end(if std::thread::panicking() { Exit::Panicked(None) } else { Exit::Left });
             }
         }
     }
@@ -41,23 +50,24 @@ pin_project! {
 
 pin_project! {
     #[project = StepProj]
-    enum Step<S> {
-        Unbegun { start: Option<(SpanBuilder, S)> },
+    enum Step<B, S> {
+        Unbegun { start: Option<(B, S)> },
         Begun { #[pin] stream: Scoped<S> },
     }
 }
 
-impl<S: Stream> SpanStream<S> {
-    pub(super) fn new(builder: SpanBuilder, stream: S) -> Self {
+#[expect(private_bounds, reason = "there are two builders")]
+impl<B: Begin, S: Stream> StepStream<B, S> {
+    pub(super) fn new(builder: B, stream: S) -> Self {
         Self {
             step: Step::Unbegun { start: Some((builder, stream)) },
             home: Home::new(Plan::Same),
-            span: None,
+            handle: None,
         }
     }
 }
 
-impl<S: Stream> Stream for SpanStream<S> {
+impl<B: Begin, S: Stream> Stream for StepStream<B, S> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -65,12 +75,8 @@ impl<S: Stream> Stream for SpanStream<S> {
         if let StepProj::Unbegun { start } = this.step.as_mut().project()
             && let Some((builder, stream)) = start.take()
         {
-            let (span, home) = this.home.inside(|| {
-                let span = builder.start();
-                let home = span.home();
-                (span, home)
-            });
-            *this.span = Some(span);
+            let (handle, home) = this.home.inside(|| builder.begin());
+            *this.handle = Some(handle);
             this.step.set(Step::Begun { stream: Scoped::new(home, stream) });
         }
         let StepProj::Begun { stream } = this.step.as_mut().project() else {
@@ -79,22 +85,22 @@ impl<S: Stream> Stream for SpanStream<S> {
         let polled = catching(
             || stream.poll_next(cx),
             |message| {
-                if let Some(span) = this.span.take() {
-                    span.end_as(Exit::Panicked(message));
+                if let Some(handle) = this.handle.take() {
+                    handle.end(Exit::Panicked(message));
                 }
             },
         );
         if let Poll::Ready(None) = polled
-            && let Some(span) = this.span.take()
+            && let Some(handle) = this.handle.take()
         {
-            span.end_as(Exit::Done);
+            handle.end(Exit::Done);
         }
         polled
     }
 }
 
-impl<S> fmt::Debug for SpanStream<S> {
+impl<B: Begin, S> fmt::Debug for StepStream<B, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SpanStream")
+        f.write_str("StepStream")
     }
 }
