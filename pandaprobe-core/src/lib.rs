@@ -16,7 +16,10 @@ mod sync;
 pub mod testing;
 mod trace;
 
-pub use client::{Client, ClientGuard, Undelivered, flush, flush_async, init, score, shutdown, stats};
+pub use client::{
+    Client, ClientGuard, Undelivered, anything_enabled as is_enabled, flush, flush_async, init, score,
+    shutdown, stats,
+};
 pub use config::{
     Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,
     DEFAULT_FLUSH_INTERVAL, DEFAULT_LINGER, DEFAULT_MAX_BUFFERED_BYTES, DEFAULT_MAX_QUEUE_SIZE,
@@ -24,7 +27,7 @@ pub use config::{
     DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE,
 };
 pub use context::{
-    InCurrentScope, Scope, ScopeGuard, Scoped, metadata, session, set_session, set_user, spawn,
+    InCurrentScope, OpenScope, Scope, ScopeGuard, Scoped, metadata, session, set_session, set_user, spawn,
     spawn_blocking, tag, tags, user,
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};
@@ -37,8 +40,8 @@ pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, SpanStream, Trace, TraceBuilder, Watched, current_span, current_trace_id,
-    span, trace, watched,
+    Outcome, Span, SpanBuilder, SpanStream, Trace, TraceBuilder, Watched, catching, current_span,
+    current_trace_id, span, trace, watched,
 };
 
 /// For the exported macros.

@@ -14,3 +14,11 @@ pub mod openai {
 }
 #[cfg(feature = "openai")]
 pub use pandaprobe_openai::OpenAiHandler;
+
+/// A scope, and if wanted a trace, for each request of a tower service such as axum's (feature `tower`).
+#[cfg(feature = "tower")]
+pub mod tower {
+    pub use pandaprobe_tower::*;
+}
+#[cfg(feature = "tower")]
+pub use pandaprobe_tower::PandaProbeLayer;
