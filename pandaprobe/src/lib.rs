@@ -1,7 +1,7 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "openai", feature = "testing"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "openai", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "openai", feature = "testing")),
+    not(all(feature = "openai", feature = "testing", feature = "tower")),
     doc = "Tracing for LLM agents: sessions, users, LLM calls and tool steps, delivered to PandaProbe."
 )]
 

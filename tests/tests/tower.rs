@@ -314,7 +314,7 @@ fn connections() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hundreds_of_keep_alive_connections_with_users_in_turn_are_never_mixed_up() {
-    const ROUNDS: usize = 4;
+    const ROUNDS: usize = 8;
     const USERS: usize = 50;
     let connections = connections();
     let kept = Kept::new();
