@@ -1,6 +1,6 @@
 //! The layer around web services: each request is its user's, from its first poll to the last byte of its response.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
