@@ -268,8 +268,15 @@ static LOOKED_AT_ENVIRONMENT: AtomicU8 = AtomicU8::new(NO);
 const NO: u8 = 0;
 const YES: u8 = 1;
 
-/// Whether anything can be recorded at all: one atomic load.
-pub(crate) fn anything_enabled() -> bool {
+/// Whether anything can be recorded at all: one atomic load. `false` once no client is enabled, neither the global
+/// one nor one of your own; until the first call that records looked at the environment it is `true`.
+///
+/// ```
+/// if pandaprobe_core::is_enabled() {
+///     // what only recording needs
+/// }
+/// ```
+pub fn anything_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed) > 0
 }
 

@@ -21,8 +21,8 @@ mod trace;
 pub use capture::{InvalidRule, Redactor};
 pub use capture::{Redact, Sampling};
 pub use client::{
-    Client, ClientGuard, Undelivered, current_client, flush, flush_async, init, log_trace, score, shutdown,
-    stats,
+    Client, ClientGuard, Undelivered, anything_enabled as is_enabled, current_client, flush, flush_async,
+    init, log_trace, score, shutdown, stats,
 };
 pub use config::{
     Config, ConfigError, DEFAULT_BATCH_SIZE, DEFAULT_CONNECT_TIMEOUT, DEFAULT_ENDPOINT,
@@ -31,8 +31,9 @@ pub use config::{
     DEFAULT_RETRY_DEADLINE, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE,
 };
 pub use context::{
-    CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, InCurrentScope, Scope, ScopeGuard, Scoped, TraceCapture,
-    capture_traces, metadata, session, set_session, set_user, spawn, spawn_blocking, tag, tags, user,
+    CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, InCurrentScope, OpenScope, Scope, ScopeGuard, Scoped,
+    TraceCapture, capture_traces, metadata, session, set_session, set_user, spawn, spawn_blocking, tag, tags,
+    user,
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};
 pub use export::{
@@ -44,7 +45,7 @@ pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, SpanStream, StepStream, Trace, TraceBuilder, TraceStream, Watched,
+    Outcome, Span, SpanBuilder, SpanStream, StepStream, Trace, TraceBuilder, TraceStream, Watched, catching,
     current_span, current_trace_id, span, trace, watched,
 };
 

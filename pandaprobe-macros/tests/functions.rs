@@ -323,7 +323,7 @@ struct Explodes;
 
 impl Serialize for Explodes {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        panic!("no")
+        unreachable!("no")
     }
 }
 

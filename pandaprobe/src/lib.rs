@@ -1,7 +1,7 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "openai", feature = "redact", feature = "testing"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "openai", feature = "redact", feature = "testing")),
+    not(all(feature = "openai", feature = "redact", feature = "testing", feature = "tower")),
     doc = "Tracing for LLM agents: sessions, users, LLM calls and tool steps, delivered to PandaProbe."
 )]
 
@@ -15,5 +15,12 @@ pub mod openai {
 #[cfg(feature = "openai")]
 pub use pandaprobe_openai::OpenAiHandler;
 
+/// A scope, and if wanted a trace, for each request of a tower service such as axum's (feature `tower`).
+#[cfg(feature = "tower")]
+pub mod tower {
+    pub use pandaprobe_tower::*;
+}
 #[cfg(feature = "macros")]
 pub use pandaprobe_macros::{span, trace};
+#[cfg(feature = "tower")]
+pub use pandaprobe_tower::PandaProbeLayer;

@@ -455,3 +455,27 @@ async fn a_span_of_a_handle_in_another_users_scope_is_that_users() {
     assert_eq!(captured.trace("hers").spans.len(), 1);
     assert_eq!(captured.trace("bob's").user_id.as_deref(), Some("bob"));
 }
+
+#[tokio::test]
+async fn an_open_scope_is_the_same_each_time_it_is_entered() {
+    let captured = capture(|| async {
+        let request = session("s").open();
+        request.run(|| note("before"));
+        request.run(|| set_user("ada"));
+        let root = request.run(|| trace("root").start());
+        let inside = request.run(|| root.open_scope());
+        inside.run(|| span("step").run(|_| ()));
+        let elsewhere = std::thread::spawn(move || inside.run(|| note("on another thread")));
+        elsewhere.join().unwrap();
+        root.unread();
+        request.run(|| trace("broken").start()).panicked(Some("trouble".to_owned()));
+        note("outside");
+    })
+    .await;
+    assert_eq!(who(&captured, "before"), is(Some("s"), None));
+    assert_eq!(who(&captured, "on another thread"), is(Some("s"), Some("ada")));
+    assert_eq!(who(&captured, "outside"), is(None, None));
+    let root = captured.trace("root");
+    assert_eq!((root.spans.len(), &root.metadata["pandaprobe.end"]), (1, &json!("stopped_by_reader")));
+    assert_eq!(captured.trace("broken").metadata["pandaprobe.error"], "panicked: trouble");
+}

@@ -2,17 +2,23 @@
 //! its own.
 
 use std::{
-    future::Future,
+    convert::Infallible,
+    future::{Future, ready},
     pin::pin,
     task::{Context, Waker},
 };
 
-use pandaprobe::{SpanKind, TokenUsage, span, trace};
+use axum::http::{Request, Response};
+use pandaprobe::{PandaProbeLayer, SpanKind, TokenUsage, span, trace};
+use tower::{Layer, Service, service_fn};
 
 #[test]
 fn nothing_is_allocated_when_nothing_is_recorded() {
     // The first call looks at the environment, which has no key.
     trace("first").run(|_| ());
+    let layer = PandaProbeLayer::new().user_header("x-user-id").tag("http").metadata("k", "v").trace(true);
+    let mut service =
+        layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(String::new())))));
     let used = allocation_counter::measure(|| {
         for _ in 0..100 {
             let work = trace("a name that is not short at all").scope(|trace| async move {
@@ -31,6 +37,8 @@ fn nothing_is_allocated_when_nothing_is_recorded() {
                 handle.fail("an error that is not short at all");
             });
             assert!(pin!(work).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+            let answer = service.call(Request::new(()));
+            assert!(pin!(answer).poll(&mut Context::from_waker(Waker::noop())).is_ready());
         }
     });
     assert_eq!(used.count_total, 0, "{used:?}");

@@ -1,9 +1,11 @@
 //! `set_user` and `set_session` outside of any scope: worker set-up in `main`. The default is the process's, so
 //! this is one test in a process of its own.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use pandaprobe::{Config, MemoryExporter, ReportKind, set_session, set_user, trace, user};
+use axum::http::{Request, Response};
+use pandaprobe::{Config, MemoryExporter, PandaProbeLayer, ReportKind, set_session, set_user, trace, user};
+use tower::{Layer, ServiceExt, service_fn};
 
 #[test]
 fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
@@ -36,6 +38,13 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     user("explicit").run(|| note("scope"));
     runtime.block_on(async {
         note("block_on");
+        let app = PandaProbeLayer::new().layer(service_fn(async |_: Request<()>| {
+            trace("request").run(|_| ());
+            set_user("bob");
+            trace("request that set").run(|_| ());
+            Ok::<_, Infallible>(Response::new(String::new()))
+        }));
+        app.oneshot(Request::new(())).await.unwrap();
         tokio::spawn(async {
             trace("task").run(|_| ());
             set_user("bob");
@@ -65,12 +74,13 @@ fn the_default_is_set_on_one_thread_and_reaches_nobody_who_set_another() {
     let is =
         |session: Option<&str>, user: Option<&str>| (session.map(str::to_owned), user.map(str::to_owned));
     assert_eq!(of("task that set"), is(Some("batch"), None), "it wanted to be somebody else");
-    for name in ["main", "block_on", "task"] {
+    for name in ["main", "block_on", "request", "task"] {
         assert_eq!(of(name), is(Some("batch"), Some("worker")), "{name}");
     }
     for name in ["job a", "job b"] {
         assert_eq!(of(name).1.as_deref(), Some(name));
     }
+    assert_eq!(of("request that set"), is(Some("batch"), Some("bob")));
     assert_eq!(of("scope"), is(Some("batch"), Some("explicit")));
     assert_eq!(of("thread that set"), is(Some("batch"), None), "neither refused nor somebody else's");
     for name in ["its thread", "its task", "its call"] {

@@ -14,15 +14,8 @@ mod demo;
 use std::error::Error;
 
 use async_openai::{Client, config::OpenAIConfig};
-use axum::{
-    Router,
-    extract::Request,
-    http::HeaderMap,
-    middleware::{self, Next},
-    response::Response,
-    routing::post,
-};
-use pandaprobe::{Config, ConsoleExporter, FileExporter, OpenAiHandler, Scope};
+use axum::{Router, routing::post};
+use pandaprobe::{Config, ConsoleExporter, FileExporter, OpenAiHandler, PandaProbeLayer};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::chat::Model;
@@ -40,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = OpenAiHandler::new().wrap(Client::with_config(config));
     let app = Router::new()
         .route("/chat", post(chat::chat))
-        .layer(middleware::from_fn(identity))
+        .layer(identity())
         .with_state(Model { client, name: endpoint.model });
 
     if std::env::args().any(|argument| argument == "--serve") {
@@ -50,22 +43,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Opens a scope for each request. Whatever the request leads to has its user and session.
-async fn identity(request: Request, next: Next) -> Response {
-    scope_of(request.headers()).scope(next.run(request)).await
-}
-
-/// A real service takes the user from a verified token and not from a header that anybody can send.
-fn scope_of(headers: &HeaderMap) -> Scope {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let mut scope = Scope::new().tag("http");
-    if let Some(user) = text("x-user-id") {
-        scope = scope.user(user);
-    }
-    if let Some(session) = text("x-session-id") {
-        scope = scope.session(session);
-    }
-    scope
+/// A scope for each request: whatever the request leads to has its user and session, until the last byte of its
+/// answer. A real service takes the user from a verified token and not from a header that anybody can send.
+fn identity() -> PandaProbeLayer {
+    PandaProbeLayer::new().user_header("x-user-id").session_header("x-session-id").tag("http")
 }
 
 async fn serve(app: Router) -> Result<(), Box<dyn Error>> {

@@ -19,7 +19,7 @@ pub use capture::{CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, TraceCapture, capt
 pub use defaults::{set_session, set_user};
 use frame::Frame;
 pub(crate) use frame::Position;
-pub use scope::{Scope, ScopeGuard, metadata, session, tag, tags, user};
+pub use scope::{OpenScope, Scope, ScopeGuard, metadata, session, tag, tags, user};
 pub(crate) use scoped::{Home, Plan};
 pub use scoped::{InCurrentScope, Scoped, spawn, spawn_blocking};
 use stack::Active;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Active, Collector, Frame, Scoped, current, frame,
     scoped::{Home, Plan},
+    stack::unique,
 };
 use crate::{
     client::Client,
@@ -165,6 +166,20 @@ impl Scope {
         ScopeGuard { _active: Active::guard(self.frame(current())) }
     }
 
+    /// Opens the scope, inside of what is current here, for work whose parts do not lie in one future, stream or
+    /// closure: a request, whose response's body is sent after the future that answered it is gone.
+    ///
+    /// ```
+    /// use pandaprobe_core::{Scope, set_user, trace};
+    ///
+    /// let request = Scope::new().tag("http").open();
+    /// request.run(|| set_user("ada"));
+    /// request.run(|| trace("hers").run(|_| ()));
+    /// ```
+    pub fn open(self) -> OpenScope {
+        OpenScope::new(Some(self.frame(current())))
+    }
+
     /// A layer for the scope. A scope that was carried here is outside of it.
     pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {
         Arc::new(Frame {
@@ -193,6 +208,29 @@ impl fmt::Debug for Scope {
             .field("user", &self.ids.user.value())
             .field("tags", &self.tags)
             .finish_non_exhaustive()
+    }
+}
+
+/// A scope that is open: it can be entered as often as needed, on any thread, and is the same one each time, so
+/// that a `set_user` in it counts from then on. Made by [`Scope::open`] and
+/// [`Trace::open_scope`](crate::Trace::open_scope).
+#[derive(Debug)]
+#[must_use = "a scope does nothing until something is run inside of it"]
+pub struct OpenScope {
+    /// `None`: outside of everything.
+    frame: Option<Arc<Frame>>,
+    owner: u64,
+}
+
+impl OpenScope {
+    pub(crate) fn new(frame: Option<Arc<Frame>>) -> Self {
+        Self { frame, owner: unique() }
+    }
+
+    /// Runs a closure in the scope: one poll of a future, or its drop.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        let _active = self.frame.as_ref().map(|frame| Active::enter(Arc::clone(frame), self.owner));
+        f()
     }
 }
 

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 use tokio::task::{self, JoinHandle};
 
-use super::{Active, Frame, Position, Scope, current, stack::unique};
+use super::{Active, Frame, OpenScope, Position, Scope, current, stack::unique};
 use crate::client::anything_enabled;
 
 /// Where a future lives: the frame that is current while it is polled, made when that is first needed.
@@ -40,6 +40,11 @@ impl Plan {
             Self::Scope(scope) => Some(scope.frame(outer)),
             Self::Position(position) => Some(Arc::new(Frame::at(outer, position))),
         }
+    }
+
+    /// As planned, inside of what is current, at once.
+    pub(crate) fn open(self) -> OpenScope {
+        OpenScope::new(self.frame(current()))
     }
 }
 

@@ -145,8 +145,9 @@ pub(super) fn run<T>(what: &impl Ends, verdict: impl FnOnce(&T) -> Exit, f: impl
     value
 }
 
-/// Runs `f`. If it panics, tells `panicked` what the panic said, and lets it go on.
-pub(super) fn catching<T>(f: impl FnOnce() -> T, panicked: impl FnOnce(Option<String>)) -> T {
+/// Runs `f`. If it panics, tells `panicked` what the panic said, if that is text, and lets it go on: [`watched`] for
+/// what is no future.
+pub fn catching<T>(f: impl FnOnce() -> T, panicked: impl FnOnce(Option<String>)) -> T {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         panicked(message(panic.as_ref()));
         resume_unwind(panic)

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::{self, Client},
-    context::{Home, Plan, Position, Scoped, current},
+    context::{Home, OpenScope, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
     identity::Slot,
     model::{TraceData, TraceId, TraceStatus, last_assistant},
@@ -317,6 +317,12 @@ impl Trace {
         self.home().inside(f)
     }
 
+    /// A scope inside of this trace, which is inside of what is current here, for work whose parts do not lie in
+    /// one future, stream or closure. It does not end the trace.
+    pub fn open_scope(&self) -> OpenScope {
+        self.plan().open()
+    }
+
     /// Ends the trace.
     pub fn end(self) {
         Ends::end(&self, Exit::Done);
@@ -334,6 +340,17 @@ impl Trace {
         Ends::end(&self, Exit::Cancelled);
     }
 
+    /// Ends the trace because its work panicked; `message` is what the panic said.
+    pub fn panicked(self, message: Option<String>) {
+        Ends::end(&self, Exit::Panicked(message));
+    }
+
+    /// Ends the trace because the reader of its answer went away: success, with `metadata["pandaprobe.end"]` set to
+    /// `stopped_by_reader`.
+    pub fn unread(self) {
+        Ends::end(&self, Exit::Left);
+    }
+
     fn record(&self) -> Option<&Arc<TraceRecord>> {
         self.live.as_ref().map(|live| &live.record)
     }
@@ -344,7 +361,11 @@ impl Trace {
 
     /// Inside of this trace, which is inside of what is current.
     fn home(&self) -> Home {
-        Home::new(self.position().map_or(Plan::Same, Plan::Position))
+        Home::new(self.plan())
+    }
+
+    fn plan(&self) -> Plan {
+        self.position().map_or(Plan::Same, Plan::Position)
     }
 }
 

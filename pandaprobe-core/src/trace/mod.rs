@@ -8,7 +8,7 @@ mod span;
 mod stream;
 
 pub use decorated::{Decorated, Judged, decorated_future, decorated_run};
-pub use ending::{Outcome, Watched, watched};
+pub use ending::{Outcome, Watched, catching, watched};
 pub use handle::{Trace, TraceBuilder, current_trace_id, trace};
 pub(crate) use place::{Alone, Opening, told};
 pub use span::{Span, SpanBuilder, current_span, span};
