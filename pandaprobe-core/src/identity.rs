@@ -72,6 +72,12 @@ impl Ids {
         self.session.is_unset() && self.user.is_unset()
     }
 
+    /// Whether somebody was named by something that is no id.
+    pub(crate) fn is_blocked(&self) -> bool {
+        let is_blocked = |slot: &Slot| matches!(slot, Slot::Blocked(_));
+        is_blocked(&self.session) || is_blocked(&self.user)
+    }
+
     /// These without what is the same in `before`.
     pub(crate) fn changed_since(&self, before: &Self) -> Self {
         let changed = |now: &Slot, before: &Slot| if now == before { Slot::Unset } else { now.clone() };

@@ -326,30 +326,273 @@ async fn calls_of_another_user_session_handler_or_server_are_not_joined() {
     assert_eq!(captured.traces.len(), 7);
 }
 
+/// As providers draw them.
+const DRAWN: &str = "call_8fK2mQ9xLpW4dZ7a";
+
 #[tokio::test]
-async fn an_edited_history_is_joined_but_for_an_edited_answer() {
-    let provider = adder("call_0");
+async fn an_edited_history_is_joined_where_ids_are_drawn_but_for_an_edited_answer() {
+    let provider = adder(DRAWN);
     let captured = capture(|| async {
         let client = wrapped(&provider);
         ask(&client, &[says("earlier"), asks("four")]).await;
-        ask(&client, &[asks("a summary"), adds("call_0", 4), result("call_0", "6")]).await;
+        ask(&client, &[asks("a summary"), adds(DRAWN, 4), result(DRAWN, "6")]).await;
     })
     .await;
     assert_eq!(shape(only(&captured.traces)), LOOP, "what is before the answer does not count");
 
-    for edited in [
-        adds("call_1", 4),
-        adds("call_0", 5),
-        calls([("call_0", "sum", json!({"a": 4, "b": 2}))]),
-        says("no call"),
-    ] {
+    let sum = calls([(DRAWN, "sum", json!({"a": 4, "b": 2}))]);
+    for edited in [adds("call_7aZd4WpLx9Qm2Kf8", 4), adds(DRAWN, 5), sum, says("no call")] {
         let captured = capture(|| async {
             let client = wrapped(&provider);
             ask(&client, &[asks("four")]).await;
-            ask(&client, &[asks("four"), edited, result("call_0", "6")]).await;
+            ask(&client, &[asks("four"), edited, result(DRAWN, "6")]).await;
         })
         .await;
         assert_eq!(captured.traces.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn where_ids_are_counted_the_history_must_be_the_same() {
+    let provider = adder("call_0");
+    let captured = capture(|| async {
+        let client = wrapped(&provider);
+        ask(&client, &[says("for ada"), asks("four")]).await;
+        // Its first turn was asked elsewhere.
+        ask(&client, &[says("for bob"), asks("four"), adds("call_0", 4), result("call_0", "bob's")]).await;
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 2);
+}
+
+#[tokio::test]
+async fn one_that_was_sent_could_still_be_meant() {
+    let provider = adder("call_0");
+    let memory = MemoryExporter::default();
+    let patience = Duration::from_millis(150);
+    let client =
+        pandaprobe::Client::new(Config::new().exporter(memory.clone()).tool_loop_patience(patience)).unwrap();
+    let openai = OpenAiHandler::new().client(client.clone()).wrap(Client::with_config(config(&provider)));
+    let conversation = [asks("four"), adds("call_0", 4), result("call_0", "6")];
+    ask(&openai, &conversation[..1]).await;
+    while memory.traces().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ask(&openai, &conversation[..1]).await;
+    ask(&openai, &conversation).await;
+    client.flush(Duration::from_secs(5)).unwrap();
+    assert_eq!(memory.traces().len(), 3, "it could be the turn of either");
+}
+
+#[tokio::test]
+async fn a_turn_that_began_before_the_answer_was_there_does_not_continue_it() {
+    let provider = Provider::start_with(|request, _| {
+        let messages = request.json.as_ref().unwrap()["messages"].as_array().unwrap().len();
+        match messages {
+            1 => answer(&adds(DRAWN, 4)),
+            _ => answer(&says("6")).chunk_delay(Duration::from_millis(300)),
+        }
+    });
+    let captured = capture(|| async {
+        let client = wrapped(&provider);
+        let next = [asks("four"), adds(DRAWN, 4), result(DRAWN, "6")];
+        let early = ask(&client, &next);
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            ask(&client, &next[..1]).await
+        };
+        tokio::join!(early, late);
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 2);
+}
+
+#[tokio::test]
+async fn refused_identities_are_not_one() {
+    let provider = adder(DRAWN);
+    let next = [asks("four"), adds(DRAWN, 4), result(DRAWN, "6")];
+    let captured = capture(|| async {
+        let client = wrapped(&provider);
+        user("a".repeat(300)).scope(ask(&client, &next[..1])).await;
+        user("b".repeat(300)).scope(ask(&client, &next)).await;
+    })
+    .await;
+    assert_eq!(captured.traces.len(), 2);
+    assert!(captured.traces.iter().all(|trace| trace.user_id.is_none()));
+}
+
+#[tokio::test]
+async fn a_tool_that_two_loops_may_have_called_goes_where_its_result_went() {
+    let provider = Provider::start_with(|request, _| {
+        let messages = request.json.as_ref().unwrap()["messages"].as_array().unwrap();
+        match (messages.len(), messages[0]["content"].as_str().unwrap()) {
+            (1, who) => answer(&calls([(&format!("call_{who}9xLpW4dZ7aQ2"), "balance", json!({}))])),
+            _ => answer(&says("thanks")),
+        }
+    });
+    for recorded in ["bob", "both", "neither"] {
+        let captured = capture(|| async {
+            let handler = OpenAiHandler::new();
+            let client = handler.wrap(Client::with_config(config(&provider)));
+            let mut conversations = Vec::new();
+            for who in ["ada", "bob"] {
+                let question = asks(who);
+                let answer = ask(&client, std::slice::from_ref(&question)).await;
+                conversations.push((who, vec![question, answer]));
+            }
+            for (who, messages) in &mut conversations {
+                let said = format!("{who} has 7");
+                if recorded == "both" || recorded == *who {
+                    let said = said.clone();
+                    handler.tool("balance", json!({}), async move { said }).await;
+                }
+                let id = messages[1]["tool_calls"][0]["id"].as_str().unwrap().to_owned();
+                messages.push(result(&id, &said));
+            }
+            for (_, messages) in &conversations {
+                ask(&client, messages).await;
+            }
+        })
+        .await;
+        for trace in captured.traces.iter().filter(|trace| trace.name == "tool-loop") {
+            let who = trace.input.as_ref().unwrap()["messages"][0]["content"].as_str().unwrap();
+            for tool in tools(trace) {
+                assert_eq!(tool.output, Some(json!(format!("{who} has 7"))), "{recorded}");
+                assert_eq!(
+                    tool.metadata.contains_key("pandaprobe.inferred"),
+                    recorded == "neither",
+                    "{recorded}"
+                );
+            }
+        }
+        let expected = if recorded == "bob" { (2, 1) } else { (2, 2) };
+        let ran: usize = captured.traces.iter().map(|trace| tools(trace).len()).sum();
+        assert_eq!(
+            (captured.traces.len(), ran),
+            expected,
+            "{recorded}: {:?}",
+            captured.traces.iter().map(shape).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_was_tried_again_is_there_twice() {
+    let provider = adder("call_0");
+    let captured = capture(|| async {
+        let handler = OpenAiHandler::new();
+        let client = handler.wrap(Client::with_config(config(&provider)));
+        let mut messages = vec![asks("four")];
+        messages.push(ask(&client, &messages).await);
+        let arguments = json!({"a": 4, "b": 2});
+        let failed = handler.try_tool("add", arguments.clone(), async { Err::<u8, _>("not now") });
+        assert!(failed.await.is_err());
+        handler.tool("add", arguments, async { "the sum: 6" }).await;
+        messages.push(result("call_0", "6"));
+        ask(&client, &messages).await;
+    })
+    .await;
+    let ran: Vec<SpanStatus> = tools(only(&captured.traces)).iter().map(|tool| tool.status).collect();
+    assert_eq!(ran, [SpanStatus::Error, SpanStatus::Ok]);
+}
+
+#[tokio::test]
+async fn what_a_tool_leaves_behind_is_recorded() {
+    let provider = adder("call_0");
+    let captured = capture(|| async {
+        let handler = OpenAiHandler::new();
+        let client = handler.wrap(Client::with_config(config(&provider)));
+        let mut messages = vec![asks("four")];
+        messages.push(ask(&client, &messages).await);
+        let mut behind = None;
+        let tool = handler.tool("add", json!({"a": 4, "b": 2}), async {
+            let span = pandaprobe::span("behind").scope(tokio::time::sleep(Duration::from_millis(100)));
+            behind = Some(pandaprobe::spawn(span));
+            6
+        });
+        pandaprobe::tag("tool-tag").metadata("tenant", "t-1").scope(tool).await;
+        messages.push(result("call_0", "6"));
+        ask(&client, &messages).await;
+        behind.unwrap().await.unwrap();
+    })
+    .await;
+    let trace = only(&captured.traces);
+    let steps = shape(trace);
+    assert!(steps.contains(&"add > Other behind".to_owned()), "{steps:?}");
+    assert_eq!(tools(trace).len(), 1);
+    assert_eq!(
+        (trace.tags.as_slice(), &trace.metadata["tenant"]),
+        (&["tool-tag".to_owned()][..], &json!("t-1"))
+    );
+    assert_eq!(trace.metadata["pandaprobe.joined_trace_ids"].as_array().map(Vec::len), Some(2));
+    captured.assert_nothing_lost();
+}
+
+#[tokio::test]
+async fn what_begins_in_a_tool_that_waits_is_not_lost() {
+    let provider = adder("call_0");
+    let memory = MemoryExporter::default();
+    let client = pandaprobe::Client::new(Config::new().exporter(memory.clone())).unwrap();
+    let handler = OpenAiHandler::new().client(client.clone());
+    let openai = handler.wrap(Client::with_config(config(&provider)));
+    ask(&openai, &[asks("four")]).await;
+    let carried = Arc::new(Mutex::new(None));
+    let carry = Arc::clone(&carried);
+    handler
+        .tool("add", json!({"a": 4, "b": 2}), async move {
+            *carry.lock().unwrap() = Some(pandaprobe::Scope::current());
+            6
+        })
+        .await;
+    let scope = carried.lock().unwrap().take().unwrap();
+    let open = scope.run(|| pandaprobe::span("background").start());
+    client.flush(Duration::from_secs(5)).unwrap();
+    drop(open);
+    client.shutdown(Duration::from_secs(5)).unwrap();
+    let spans: Vec<String> =
+        memory.traces().iter().flat_map(|trace| trace.spans.iter().map(|span| span.name.clone())).collect();
+    assert!(spans.contains(&"background".to_owned()), "{spans:?}");
+    assert_eq!(client.stats().dropped_total(), 0);
+}
+
+#[tokio::test]
+async fn results_are_told_apart_by_order_where_ids_are_not() {
+    for id in ["call_0", ""] {
+        let first = calls([(id, "add", json!({"x": 1})), (id, "add", json!({"x": 2}))]);
+        let provider = Provider::start([answer(&first), answer(&says("done"))]);
+        let captured = capture(|| async {
+            let client = wrapped(&provider);
+            let mut messages = vec![asks("go")];
+            messages.push(ask(&client, &messages).await);
+            messages.extend([result(id, "one"), result(id, "two")]);
+            ask(&client, &messages).await;
+        })
+        .await;
+        let ran: Vec<Value> =
+            tools(only(&captured.traces)).iter().map(|tool| json!([tool.input, tool.output])).collect();
+        assert_eq!(ran, [json!([{"x": 1}, "one"]), json!([{"x": 2}, "two"])], "{id:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_that_goes_on_for_ever_is_sent_in_parts() {
+    let provider = Provider::start_with(|request, _| {
+        let turn = request.json.as_ref().unwrap()["messages"].as_array().unwrap().len();
+        answer(&calls([(&format!("call_{turn}aLpW4dZ7aQ2xx"), "add", json!({"turn": turn}))]))
+    });
+    let memory = MemoryExporter::default();
+    let config = Config::new().exporter(memory.clone()).max_trace_age(Duration::from_millis(200));
+    let client = pandaprobe::Client::new(config).unwrap();
+    let openai =
+        OpenAiHandler::new().client(client.clone()).wrap(Client::with_config(self::config(&provider)));
+    let mut messages = vec![asks("go")];
+    let begun = Instant::now();
+    while memory.traces().len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing is sent");
+        let answer = ask(&openai, &messages).await;
+        let id = answer["tool_calls"][0]["id"].as_str().unwrap().to_owned();
+        messages.extend([answer, result(&id, "ok")]);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

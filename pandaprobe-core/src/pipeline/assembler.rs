@@ -10,7 +10,7 @@ use std::{
 mod join;
 mod send;
 
-use join::{Inferred, Next};
+use join::{Inferred, Joined, Next, put_below};
 use send::Recent;
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) struct Assembler {
     open: HashMap<TraceId, Open>,
     loops: Loops,
     /// Traces that became a part of another, and of which.
-    parts: Recent<TraceId>,
+    parts: Recent<Joined>,
     /// Traces that were withheld, and why.
     withheld: Recent<DropReason>,
     next_sweep: Option<Instant>,
@@ -56,6 +56,8 @@ struct Open {
     scores: Vec<(ScoreData, Charge)>,
     /// It is complete, and held for what may follow in a tool loop.
     waits: bool,
+    /// It was decided whether it waits.
+    offered: bool,
     inferred: Inferred,
 }
 
@@ -81,6 +83,7 @@ impl Open {
             last_event: Instant::now(),
             scores: Vec::new(),
             waits: false,
+            offered: false,
             inferred: Inferred::default(),
         }
     }
@@ -150,7 +153,7 @@ impl Assembler {
         match event {
             Event::TraceStarted(trace) => {
                 if let Some(part) = &trace.part {
-                    self.loops.began(part, trace.started_at(), trace.id);
+                    self.loops.began(part, trace.began(), trace.id);
                 }
                 self.open.insert(trace.id, Open::new(trace));
             }
@@ -175,13 +178,17 @@ impl Assembler {
     // ---- events
 
     fn entry(&mut self, trace: &Arc<TraceRecord>) -> &mut Open {
-        let open = self.open.entry(trace.id).or_insert_with(|| Open::new(Arc::clone(trace)));
+        let id = self.joined(trace.id);
+        let open = self.open.entry(id).or_insert_with(|| Open::new(Arc::clone(trace)));
         open.last_event = Instant::now();
         open
     }
 
     fn span_started(&mut self, span: Arc<SpanRecord>) {
         let live = self.settings.live;
+        if let Some(joined) = self.parts.get(span.trace.id) {
+            put_below(&span, joined.chain);
+        }
         let open = self.entry(&span.trace);
         open.open_spans += 1;
         open.spans.push(Arc::clone(&span));
@@ -195,7 +202,8 @@ impl Assembler {
         let Some(inner) = decoder.as_mut() else {
             return;
         };
-        if let Some(open) = self.open.get_mut(&span.trace.id) {
+        let id = self.joined(span.trace.id);
+        if let Some(open) = self.open.get_mut(&id) {
             open.last_event = Instant::now();
         }
         let pushed = catch_unwind(AssertUnwindSafe(|| {
@@ -226,10 +234,15 @@ impl Assembler {
             open.spans.retain(|other| other.id != span.id);
             self.send_spans(&span.trace, take(std::slice::from_ref(span)));
         }
-        self.advance(span.trace.id);
+        self.advance(self.joined(span.trace.id));
     }
 
     fn trace_ended(&mut self, trace: &Arc<TraceRecord>) {
+        if self.parts.get(trace.id).is_some() {
+            return self
+                .reporter
+                .report(ReportKind::LateValue, "a value was set on a turn of a tool loop that had ended");
+        }
         self.entry(trace).root_ended = true;
         self.advance(trace.id);
     }
@@ -250,9 +263,11 @@ impl Assembler {
             return;
         };
         match open.phase {
-            Phase::Held | Phase::Live if !open.root_ended || open.open_spans > 0 => {}
+            Phase::Held | Phase::Live if !open.root_ended => {}
             Phase::Held | Phase::Live => {
-                if let Next::Send(id) = self.next(id) {
+                if let Next::Send(id) = self.next(id)
+                    && self.open.get(&id).is_some_and(|open| open.open_spans == 0)
+                {
                     self.send_whole(id, &[]);
                     self.open.remove(&id);
                 }
@@ -277,6 +292,7 @@ impl Assembler {
         self.send_whole(id, &unended);
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Sent;
+            open.waits = false;
             open.spans = unended;
             open.last_event = Instant::now();
             if open.spans.is_empty() {
@@ -295,7 +311,7 @@ impl Assembler {
         let mut spans = open.inferred.take();
         trace.mark_sent();
         if let Some(part) = &trace.part {
-            self.loops.ended(part, trace.started_at(), id);
+            self.loops.ended(part, trace.began(), id);
         }
         spans.extend(take(&ended));
         spans.extend(unended.iter().map(|span| snapshot(span, &self.reporter)));
@@ -316,7 +332,7 @@ impl Assembler {
             self.next_sweep = None;
             self.sweep();
         }
-        if self.next_sweep.is_none() && !self.open.is_empty() {
+        if self.next_sweep.is_none() && !(self.open.is_empty() && self.loops.is_idle()) {
             let shortest = self.settings.linger.min(self.settings.max_trace_age) / 4;
             self.next_sweep = Some(now + shortest.clamp(Duration::from_millis(5), Duration::from_secs(1)));
         }

@@ -225,8 +225,8 @@ impl TraceRecord {
         self.intake.stamps.fixed_now().unwrap_or_else(|| self.wall + self.monotonic.elapsed())
     }
 
-    pub(super) fn started_at(&self) -> Timestamp {
-        self.wall
+    pub(super) fn began(&self) -> Instant {
+        self.monotonic
     }
 
     pub(crate) fn age(&self) -> Duration {

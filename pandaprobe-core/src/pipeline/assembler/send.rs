@@ -88,7 +88,8 @@ impl Assembler {
 
     /// Patches a trace that was sent and has changed since.
     pub(super) fn send_change(&mut self, trace: &Arc<TraceRecord>) {
-        if trace.with(|state| state.changed) {
+        let is_part = self.parts.get(trace.id).is_some();
+        if !is_part && trace.with(|state| state.changed) {
             let data = self.all_of(trace, Io::Moved);
             if let Some(data) = self.admitted(data) {
                 self.post_update(data);
@@ -100,10 +101,11 @@ impl Assembler {
     pub(super) fn send_spans(&mut self, trace: &Arc<TraceRecord>, spans: Vec<SpanData>) {
         let data = match self.settings.gate.is_watched() {
             true => self.trace_data(trace, Io::Copied),
-            false => TraceData { trace_id: trace.id, ..TraceData::new("", trace.now()) },
+            false => TraceData::new("", trace.now()),
         };
-        if let Some(data) = self.admitted(TraceData { spans, ..data }) {
-            self.post_spans(trace.id, data.spans);
+        let id = self.joined(trace.id);
+        if let Some(data) = self.admitted(TraceData { trace_id: id, spans, ..data }) {
+            self.post_spans(id, data.spans);
         }
     }
 
@@ -256,14 +258,14 @@ impl Assembler {
     }
 }
 
-/// What is remembered of traces that are gone: of the latest 10,000.
+/// What is remembered of traces that are gone: of the latest 100,000.
 pub(super) struct Recent<T> {
     values: HashMap<TraceId, T>,
     order: VecDeque<TraceId>,
 }
 
 impl<T: Copy> Recent<T> {
-    const MOST: usize = 10_000;
+    const MOST: usize = 100_000;
 
     pub(super) fn get(&self, id: TraceId) -> Option<T> {
         self.values.get(&id).copied()
