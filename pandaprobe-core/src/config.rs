@@ -244,9 +244,10 @@ impl Config {
     }
 
     /// How long a call to a model that asks for tools, outside of any trace, is held for the call that brings their
-    /// results. Calls of a tool loop that an application writes by hand then come out as one trace, with the tools
-    /// between them; see `OpenAiHandler`. What is held is sent at once by a flush, by a shutdown, and when half of
-    /// [`max_buffered_bytes`](Self::max_buffered_bytes) is taken. Zero: each call is a trace of its own.
+    /// results; at most ten times as long while a call is under way that may be the one. Calls of a tool loop that an
+    /// application writes by hand then come out as one trace, with the tools between them; see `OpenAiHandler`. What is held
+    /// is sent at once by a flush, by a shutdown, and when half of [`max_buffered_bytes`](Self::max_buffered_bytes) is
+    /// taken. Zero: each call is a trace of its own, as it is with [`live`](Self::live).
     pub fn tool_loop_patience(mut self, patience: Duration) -> Self {
         self.tool_loop_patience = patience;
         self

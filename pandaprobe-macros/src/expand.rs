@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{Error, Expr, Lit, Result, spanned::Spanned};
+use syn::{Error, Expr, Lit, Result, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     arguments::{Arguments, Target, variant},
@@ -73,7 +73,7 @@ fn builder(
     function: &Function,
     krate: &TokenStream,
 ) -> Result<TokenStream> {
-    let function_name = function.signature.ident.to_string();
+    let function_name = function.signature.ident.unraw().to_string();
     let name = arguments.name.as_ref().map_or_else(|| quote!(#function_name), |name| quote!(#name));
     let start = match target {
         Target::Trace => quote!(#krate::trace),
@@ -147,7 +147,7 @@ fn capture(
     if names.is_empty() {
         return Ok(TokenStream::new());
     }
-    let keys = names.iter().map(|name| name.to_string().trim_start_matches("r#").to_owned());
+    let keys = names.iter().map(|name| name.unraw().to_string());
     let wanted = match (target, &arguments.client) {
         (Target::Trace, Some(_)) => quote!(true),
         (Target::Trace, None) => quote!(<#krate::TraceBuilder as #krate::__private::Decorated>::is_wanted()),

@@ -1,9 +1,6 @@
 //! The scenarios recorded with the reference SDK, run with this one: what was posted must be the same, but for what
 //! `golden/deliberate.rs` lists.
 //!
-//! Out of scope, because this SDK does not have it yet: decorators (the fourth trace of 03 is written by hand as the
-//! decorator would record it).
-//!
 //! Scenario 02 sets the process default and is in a test binary of its own.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail the test")]
 
@@ -512,6 +509,84 @@ fn golden_20_score() {
     assert_eq!(world.client.stats().reports[&ReportKind::InvalidScore], 1);
     let requests = golden.pandaprobe_requests.iter().enumerate();
     compare("20", requests.filter(|(place, _)| *place != OUT_OF_RANGE), &world.posted());
+}
+
+/// The functions of the recording, as Rust has them. A generator is a stream here.
+mod decorated {
+    use futures_util::{Stream, stream};
+    use serde_json::{Value, json};
+
+    #[pandaprobe::trace(metadata = {"static": 1})]
+    pub(super) fn chat(messages: &[Value]) -> Value {
+        let _ = messages;
+        json!({"messages": [{"role": "ai", "content": "first"}, {"role": "ai", "content": "last"}]})
+    }
+
+    #[pandaprobe::trace]
+    pub(super) fn plain(query: &str, n: u8) -> String {
+        let _ = n;
+        format!("raw string {query}")
+    }
+
+    pub(super) struct Service;
+
+    impl Service {
+        #[pandaprobe::trace]
+        pub(super) fn method(&self, q: &str) -> Value {
+            self.sp(q)
+        }
+
+        #[pandaprobe::span(kind = "TOOL", metadata = {"m": 1})]
+        fn sp(&self, q: &str) -> Value {
+            json!({"a": q})
+        }
+    }
+
+    #[pandaprobe::trace]
+    pub(super) async fn aio(messages: Vec<Value>) -> Value {
+        asp(messages).await
+    }
+
+    #[pandaprobe::span(kind = "LLM", model = "m1")]
+    async fn asp(messages: Vec<Value>) -> Value {
+        let _ = messages;
+        json!({"messages": [{"role": "assistant", "content": "async"}]})
+    }
+
+    #[pandaprobe::trace]
+    pub(super) fn r#gen(q: &str) -> impl Stream<Item = String> + use<> {
+        stream::iter([q.to_owned()])
+    }
+
+    #[pandaprobe::trace]
+    pub(super) fn bad(q: &str) -> Result<String, String> {
+        Err(format!("no {q}"))
+    }
+
+    #[pandaprobe::span]
+    pub(super) fn alone() -> u8 {
+        1
+    }
+}
+
+#[tokio::test]
+async fn golden_21_decorators() {
+    let Some(golden) = recorded(21) else { return };
+    let world = World::new();
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    Scope::new()
+        .client(world.client.clone())
+        .scope(async {
+            assert_eq!(decorated::alone(), 1);
+            decorated::chat(&[message("human", "one"), message("ai", "two"), message("human", "three")]);
+            assert_eq!(decorated::plain("hi", 2), "raw string hi");
+            decorated::Service.method("q");
+            decorated::aio(vec![message("user", "q")]).await;
+            assert_eq!(decorated::r#gen("q").count().await, 1);
+            assert!(decorated::bad("q").is_err());
+        })
+        .await;
+    world.compare(&golden, "21");
 }
 
 /// Metadata that is empty is left out here, as everywhere; the reference sends it.
