@@ -13,7 +13,10 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error_text::{ByDeref, ByError, ErrorText, text_of};
+use crate::{
+    error_text::{ByDeref, ByError, ErrorText, text_of},
+    model::Object,
+};
 
 /// Bytes of one argument that are kept.
 pub const MAX_ARGUMENT: usize = 64 << 10;
@@ -124,7 +127,35 @@ impl fmt::Write for Kept {
     }
 }
 
+/// The arguments of a function, by name.
+#[derive(Debug, Default)]
+pub struct Arguments(Object);
+
+impl Arguments {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more.
+    pub fn add(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn value(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
 /// An id that an attribute names, or none.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no id of a user or session",
+    label = "a text, a number, a `Uuid`, a `UserId` or `SessionId`, or an `Option` of one is wanted",
+    note = "name the part that is the id, such as `user_id = user.id`"
+)]
 pub trait Given {
     /// The id.
     fn given(&self) -> Option<String>;

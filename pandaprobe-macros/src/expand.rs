@@ -157,12 +157,9 @@ fn capture(
         let __pandaprobe = if #wanted {
             #[allow(unused_imports)]
             use #krate::__private::{ByDebug as _, ByName as _, BySerialize as _};
-            let mut arguments = #krate::Object::new();
-            #(arguments.insert(
-                ::std::string::String::from(#keys),
-                (&&&#krate::__private::Captured(&#names)).pandaprobe_capture(),
-            );)*
-            #krate::__private::Decorated::arguments(__pandaprobe, arguments.into())
+            let mut arguments = #krate::__private::Arguments::new();
+            #(arguments.add(#keys, (&&&#krate::__private::Captured(&#names)).pandaprobe_capture());)*
+            #krate::__private::Decorated::arguments(__pandaprobe, arguments.value())
         } else {
             __pandaprobe
         };

@@ -55,7 +55,7 @@ pub fn trace(attribute: TokenStream, item: TokenStream) -> TokenStream {
 /// | `model` | anything that is `Into<String>` | |
 /// | `metadata`, `skip`, `capture_output`, `crate` | as for a trace | |
 ///
-/// All else is as for `#[trace]`.
+/// All else is as for `#[trace]`. Of several attributes the one next to the function is the outer one.
 #[proc_macro_attribute]
 pub fn span(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(Target::Span, attribute.into(), item.into()).into()

@@ -1,0 +1,4 @@
+#[pandaprobe::trace(capture_output = "no")]
+fn job() {}
+
+fn main() {}

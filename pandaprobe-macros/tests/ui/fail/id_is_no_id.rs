@@ -1,0 +1,6 @@
+struct User;
+
+#[pandaprobe::trace(user_id = user)]
+fn job(user: User) { let _ = user; }
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::trace(name)]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::trace(kind = "TOOL")]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::trace(metadata = "x")]
+fn job() {}
+
+fn main() {}

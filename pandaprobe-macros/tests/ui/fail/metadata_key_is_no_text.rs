@@ -1,0 +1,4 @@
+#[pandaprobe::trace(metadata = {n: 1})]
+fn job() {}
+
+fn main() {}

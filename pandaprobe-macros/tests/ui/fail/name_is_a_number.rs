@@ -1,0 +1,4 @@
+#[pandaprobe::trace(name = 7)]
+fn job() {}
+
+fn main() {}

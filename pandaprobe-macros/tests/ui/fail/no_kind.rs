@@ -1,0 +1,4 @@
+#[pandaprobe::span(kind = "TOOOL")]
+fn job() {}
+
+fn main() {}

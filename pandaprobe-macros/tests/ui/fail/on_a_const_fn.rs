@@ -1,0 +1,4 @@
+#[pandaprobe::span]
+const fn job() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+trait Job {
+    #[pandaprobe::span]
+    fn job(&self);
+}
+
+fn main() {}

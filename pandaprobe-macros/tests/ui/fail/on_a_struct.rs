@@ -1,0 +1,4 @@
+#[pandaprobe::trace]
+struct Job;
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::span]
+extern "C" fn job() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+struct Job;
+
+#[pandaprobe::span]
+impl Job {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::span]
+unsafe fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::span(session_id = "s")]
+fn job() {}
+
+fn main() {}

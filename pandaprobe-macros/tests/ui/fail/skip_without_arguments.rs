@@ -1,0 +1,4 @@
+#[pandaprobe::trace(skip(secret))]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::trace(tags = "x")]
+fn job() {}
+
+fn main() {}

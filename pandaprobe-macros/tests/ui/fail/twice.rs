@@ -1,0 +1,4 @@
+#[pandaprobe::trace(name = "a", name = "b")]
+fn job() {}
+
+fn main() {}

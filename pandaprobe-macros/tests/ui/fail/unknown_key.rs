@@ -1,0 +1,4 @@
+#[pandaprobe::trace(nmae = "x")]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::span(user_id = "u")]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[pandaprobe::trace("job")]
+fn job() {}
+
+fn main() {}

@@ -1,0 +1,12 @@
+#[path = "../support.rs"]
+mod support;
+
+#[pandaprobe::span]
+fn step(n: u8) -> u8 { n }
+
+fn main() {
+    let captured = support::recorded(|| async {
+        pandaprobe::trace("t").scope(async |_| { assert_eq!(step(1), 1); }).await;
+    });
+    captured.assert_tree("t COMPLETED|└─ OTHER step OK|".replace('|', "\n").as_str());
+}

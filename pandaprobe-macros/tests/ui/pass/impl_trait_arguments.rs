@@ -1,0 +1,12 @@
+#[path = "../support.rs"]
+mod support;
+
+#[pandaprobe::span]
+fn step(items: impl Iterator<Item = u8>, f: impl Fn(u8) -> u8) -> u8 { items.map(f).sum() }
+
+fn main() {
+    let captured = support::recorded(|| async {
+        pandaprobe::trace("t").scope(async |_| { assert_eq!(step([1, 2].into_iter(), |n| n * 2), 6); }).await;
+    });
+    captured.assert_tree("t COMPLETED|└─ OTHER step OK|".replace('|', "\n").as_str());
+}
