@@ -10,7 +10,7 @@ use arguments::Target;
 
 /// Makes each call of a function a trace: one run of an agent.
 ///
-/// ```ignore
+/// ```text
 /// #[pandaprobe::trace(name = "support-agent", user_id = user, tags = ["beta"])]
 /// async fn support_agent(user: &str, question: String) -> Result<Answer, Error> { … }
 /// ```
@@ -43,7 +43,7 @@ pub fn trace(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes each call of a function a span: one step of the trace that is current. Without a trace it is just the function.
 ///
-/// ```ignore
+/// ```text
 /// #[pandaprobe::span(kind = "TOOL", skip(api))]
 /// async fn search(api: &Api, query: &str) -> Result<Vec<Document>, Error> { … }
 /// ```

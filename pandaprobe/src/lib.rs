@@ -1,7 +1,13 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "macros", feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "openai", feature = "redact", feature = "testing", feature = "tower")),
+    not(all(
+        feature = "macros",
+        feature = "openai",
+        feature = "redact",
+        feature = "testing",
+        feature = "tower"
+    )),
     doc = "Tracing for LLM agents: sessions, users, LLM calls and tool steps, delivered to PandaProbe."
 )]
 

@@ -230,3 +230,51 @@ async fn spawned_tasks_that_set_the_user_without_a_scope_record_nobody_elses() {
     }
     assert_eq!(guard.client().stats().reports[&ReportKind::IdentityRefused], 200);
 }
+
+/// One of many: scopes that nest, a user that changes half-way, a branch, a task that is handed over, and a stranger.
+async fn visitor(n: usize) {
+    let me = format!("u{n}");
+    let pause = async || {
+        for _ in 0..n % 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let trace = |name: &str| pandaprobe::trace(name.to_owned()).input(me.clone());
+    pause().await;
+    trace("own").scope(async |_| pause().await).await;
+    let other = format!("{me}/guest");
+    let guest = async {
+        pause().await;
+        pandaprobe::trace("guest").input(other.clone()).run(|_| ());
+    };
+    let branch = pandaprobe::user(other.clone()).scope(guest);
+    let handed = pandaprobe::spawn(trace("handed over").scope(async |_| tokio::task::yield_now().await));
+    let (_, handed) = tokio::join!(branch, handed);
+    handed.unwrap();
+    trace("after").run(|_| ());
+    // It has no scope, so what it records is nobody's: here, nothing, for want of a client.
+    tokio::spawn(async { pandaprobe::trace("a stranger's").run(|_| ()) }).await.unwrap();
+}
+
+#[test]
+fn ten_thousand_scopes_at_once_keep_their_own() {
+    const VISITORS: usize = 10_000;
+    for workers in [1, 2, 8] {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
+        let captured = runtime.block_on(capture(|| async {
+            let here = Scope::current();
+            let visitors = (0..VISITORS).map(|n| {
+                let whose = pandaprobe::user(format!("u{n}")).session(format!("session of u{n}"));
+                tokio::spawn(here.clone().scope(whose.scope(visitor(n))))
+            });
+            for visitor in join_all(visitors).await {
+                visitor.unwrap();
+            }
+        }));
+        let counts = check(&captured);
+        let expected = ["own", "guest", "handed over", "after"].map(|name| (name.to_owned(), VISITORS));
+        assert_eq!(counts, HashMap::from(expected), "{workers} workers");
+        captured.assert_nothing_lost();
+    }
+}
