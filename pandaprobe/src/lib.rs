@@ -13,6 +13,10 @@
 
 pub use pandaprobe_core::*;
 
+#[cfg(all(doc, feature = "testing"))]
+#[path = "guide.rs"]
+pub mod _guide;
+
 /// Traces `async-openai` clients (feature `openai`).
 #[cfg(feature = "openai")]
 pub mod openai {
