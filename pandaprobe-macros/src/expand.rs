@@ -157,9 +157,9 @@ fn capture(
         let __pandaprobe = if #wanted {
             #[allow(unused_imports)]
             use #krate::__private::{ByDebug as _, ByName as _, BySerialize as _};
-            let mut arguments = #krate::__private::Arguments::new();
-            #(arguments.add(#keys, (&&&#krate::__private::Captured(&#names)).pandaprobe_capture());)*
-            #krate::__private::Decorated::arguments(__pandaprobe, arguments.value())
+            let mut __pandaprobe_arguments = #krate::__private::Arguments::new();
+            #(__pandaprobe_arguments.add(#keys, (&&&#krate::__private::Captured(&#names)).pandaprobe_capture());)*
+            #krate::__private::Decorated::arguments(__pandaprobe, __pandaprobe_arguments.value())
         } else {
             __pandaprobe
         };

@@ -385,3 +385,14 @@ fn a_decorated_future_is_send_where_it_was() {
     is_send(later(1));
     is_send(words("ada".to_owned(), 1));
 }
+
+#[pandaprobe::span]
+fn named_like_ours(arguments: u8, value: u8, text: u8) -> u8 {
+    arguments + value + text
+}
+
+#[tokio::test]
+async fn an_argument_called_arguments_is_recorded_as_what_it_is() {
+    let captured = capture(|| async { pandaprobe::trace("t").run(|_| named_like_ours(1, 2, 3)) }).await;
+    assert_eq!(captured.span("named_like_ours").input, Some(json!({"arguments": 1, "value": 2, "text": 3})));
+}
