@@ -22,6 +22,7 @@ pub(crate) fn expand(target: Target, attribute: TokenStream, item: TokenStream) 
     })
 }
 
+/// Lints are allowed in what comes out and not expected: whether one of them fires depends on the function.
 fn recorded(target: Target, arguments: &Arguments, function: &Function) -> Result<TokenStream> {
     let krate = arguments.krate.as_ref().map_or_else(|| quote!(::pandaprobe), |path| quote!(#path));
     let builder = builder(target, arguments, function, &krate)?;
@@ -43,7 +44,10 @@ fn recorded(target: Target, arguments: &Arguments, function: &Function) -> Resul
     let Function { attributes, visibility, signature, .. } = function;
     Ok(quote! {
         #(#attributes)*
-        #[allow(clippy::needless_pass_by_value, clippy::large_futures, clippy::manual_async_fn)]
+        #[allow(
+            clippy::needless_pass_by_value, clippy::large_futures, clippy::manual_async_fn,
+            reason = "the function is as its author wrote it"
+        )]
         #visibility #signature { #body }
     })
 }
@@ -57,7 +61,10 @@ fn typed_body(function: &Function) -> TokenStream {
     }
     let given = function.given();
     let hint = quote_spanned! {given.span()=>
-        #[allow(unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop, clippy::let_unit_value)]
+        #[allow(
+            unreachable_code, clippy::diverging_sub_expression, clippy::empty_loop, clippy::let_unit_value,
+            reason = "it only says what the type is"
+        )]
         if false {
             let __pandaprobe_given: #given = loop {};
             return __pandaprobe_given;
@@ -155,7 +162,7 @@ fn capture(
     };
     Ok(quote! {
         let __pandaprobe = if #wanted {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "the types decide which of them is called")]
             use #krate::__private::{ByDebug as _, ByName as _, BySerialize as _};
             let mut __pandaprobe_arguments = #krate::__private::Arguments::new();
             #(__pandaprobe_arguments.add(#keys, (&&&#krate::__private::Captured(&#names)).pandaprobe_capture());)*
@@ -180,7 +187,7 @@ fn judge(arguments: &Arguments, krate: &TokenStream) -> TokenStream {
     };
     quote! {
         |__pandaprobe_returned| {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "the types decide which of them is called")]
             use #krate::__private::{
                 ByDebug as _, ByName as _, BySerialize as _, JudgeAny as _, JudgeDeref as _, JudgeError as _,
                 JudgeText as _, JudgeValue as _,

@@ -290,8 +290,9 @@ impl TraceRecord {
         }
     }
 
-    pub(super) fn is_captured(&self) -> bool {
-        self.captured.load(Ordering::Acquire)
+    /// What collects it, if that did when it ended.
+    pub(super) fn captured_by(&self) -> Option<&Arc<Collector>> {
+        self.capture.as_ref().filter(|_| self.captured.load(Ordering::Acquire))
     }
 
     pub(crate) fn has_ended(&self) -> bool {

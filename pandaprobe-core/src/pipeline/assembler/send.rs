@@ -35,8 +35,7 @@ enum Io {
 impl Assembler {
     /// Sends a trace whole, for the first time.
     pub(super) fn send_trace(&mut self, trace: &Arc<TraceRecord>, spans: Vec<SpanData>) {
-        let capture = trace.capture.as_ref().filter(|_| trace.is_captured());
-        self.send_first(TraceData { spans, ..self.all_of(trace, Io::Moved) }, capture);
+        self.send_first(TraceData { spans, ..self.all_of(trace, Io::Moved) }, trace.captured_by());
     }
 
     /// Sends a trace that was assembled elsewhere.
@@ -78,7 +77,7 @@ impl Assembler {
     pub(super) fn complete(&mut self, trace: &Arc<TraceRecord>, spans: Vec<SpanData>) {
         let data = TraceData { spans, ..self.all_of(trace, Io::Moved) };
         if let Some(mut data) = self.admitted(data) {
-            if let Some(capture) = trace.capture.as_ref().filter(|_| trace.is_captured()) {
+            if let Some(capture) = trace.captured_by() {
                 capture.submitted(&data, &self.reporter);
             }
             self.post_spans(trace.id, std::mem::take(&mut data.spans));
