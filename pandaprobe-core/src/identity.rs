@@ -14,7 +14,17 @@ pub(crate) enum Slot {
     Set(Arc<str>),
     /// Somebody said something that is no id. It must not fall through to another value, which could be
     /// somebody else's.
-    Blocked(InvalidId),
+    Blocked(Refusal),
+}
+
+/// Why an id that somebody said is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Invalid(#[from] InvalidId),
+    /// Kept ids are copies, and where nothing is recorded nothing is copied.
+    #[error("it was said while nothing was recorded")]
+    SwitchedOff,
 }
 
 impl Slot {
@@ -29,7 +39,7 @@ impl Slot {
     fn of(id: Result<Arc<str>, InvalidId>) -> Self {
         match id {
             Ok(id) => Self::Set(id),
-            Err(error) => Self::Blocked(error),
+            Err(error) => Self::Blocked(error.into()),
         }
     }
 

@@ -45,8 +45,8 @@ pub use model::*;
 pub use pipeline::{Decode, Piece};
 pub use report::{DropReason, Report, ReportKind, Stats};
 pub use trace::{
-    Outcome, Span, SpanBuilder, SpanStream, StepStream, Trace, TraceBuilder, TraceStream, Watched, catching,
-    current_span, current_trace_id, span, trace, watched,
+    JudgeItem, Outcome, Span, SpanBuilder, SpanStream, StepStream, Trace, TraceBuilder, TraceStream,
+    Unjudged, Watched, catching, current_span, current_trace_id, span, trace, watched,
 };
 
 /// For the exported macros.
@@ -55,7 +55,10 @@ pub mod __private {
     pub use crate::{
         arguments::*,
         error_text::text_of,
-        trace::{Decorated, Judged, decorated_future, decorated_run},
+        trace::{
+            Decorated, Judged, decorated_future, decorated_future_of_stream, decorated_run,
+            decorated_run_of_stream, decorated_stream, never,
+        },
     };
     pub use serde_json::Value;
 }

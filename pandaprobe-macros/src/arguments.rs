@@ -97,7 +97,10 @@ impl Arguments {
                 return Err(Error::new(key.span(), "write `skip(argument, …)`"));
             }
             parenthesized!(names in input);
-            let names = Punctuated::<Ident, Token![,]>::parse_terminated(&names)?;
+            let names = Punctuated::<Ident, Token![,]>::parse_terminated_with(&names, Ident::parse_any)?;
+            if let Some(this) = names.iter().find(|name| *name == "self") {
+                return Err(Error::new(this.span(), "`self` is never captured; leave it out"));
+            }
             self.skip = names.into_iter().collect();
             return Ok(());
         }
@@ -160,7 +163,16 @@ fn metadata(input: ParseStream<'_>) -> Result<Vec<Entry>> {
     }
     let entries;
     braced!(entries in input);
-    Ok(Punctuated::<Entry, Token![,]>::parse_terminated(&entries)?.into_iter().collect())
+    let mut read: Vec<Entry> = Vec::new();
+    for entry in Punctuated::<Entry, Token![,]>::parse_terminated(&entries)? {
+        let key = entry.key.value();
+        if read.iter().any(|before| before.key.value() == key) {
+            let message = format!("`{key}` is there twice; leave one of them out");
+            return Err(Error::new(entry.key.span(), message));
+        }
+        read.push(entry);
+    }
+    Ok(read)
 }
 
 impl Parse for Entry {

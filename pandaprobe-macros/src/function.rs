@@ -1,9 +1,10 @@
 //! What kind of function an attribute stands on.
 
 use syn::{
-    Attribute, Block, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments, Result, ReturnType,
-    Signature, Type, TypeParamBound, Visibility,
+    AttrStyle, Attribute, Block, Error, FnArg, GenericArgument, Ident, ItemFn, Pat, PathArguments,
+    PathSegment, Result, ReturnType, Signature, Token, Type, TypeParamBound, TypePath, Visibility,
     parse::{Parse, ParseStream},
+    punctuated::Punctuated,
     spanned::Spanned,
     visit_mut::{self, VisitMut},
 };
@@ -17,18 +18,31 @@ pub(crate) struct Function {
 }
 
 /// What a call of it gives.
+pub(crate) struct Shape {
+    pub(crate) call: Call,
+    /// What comes out at the end is a stream.
+    pub(crate) stream: Option<Stream>,
+}
+
+/// When its value is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Shape {
-    /// A value.
-    Plain,
+pub(crate) enum Call {
+    /// At once.
+    Now,
     /// It is asynchronous.
     Async,
-    /// It returns `impl Future`.
+    /// It returns a future.
     Future,
-    /// It returns `Pin<Box<dyn Future>>`.
+    /// It returns a boxed future.
     BoxedFuture,
-    /// It returns `impl Stream`.
-    Stream,
+}
+
+/// A stream that a function gives.
+pub(crate) struct Stream {
+    /// Its type, if it is a box.
+    pub(crate) boxed: Option<Type>,
+    /// It is the `Ok` of a result.
+    pub(crate) is_fallible: bool,
 }
 
 impl Parse for Function {
@@ -37,8 +51,11 @@ impl Parse for Function {
         let fork = input.fork();
         if let Ok(function) = fork.parse::<ItemFn>() {
             let _: proc_macro2::TokenStream = input.parse()?;
+            let mut attributes = function.attrs;
+            // Those inside of the body come out before the function.
+            attributes.iter_mut().for_each(|attribute| attribute.style = AttrStyle::Outer);
             return Ok(Self {
-                attributes: function.attrs,
+                attributes,
                 visibility: function.vis,
                 signature: function.sig,
                 body: *function.block,
@@ -91,11 +108,25 @@ impl Function {
     }
 
     pub(crate) fn shape(&self) -> Shape {
-        match &self.signature.output {
-            _ if self.signature.asyncness.is_some() => Shape::Async,
-            ReturnType::Type(_, output) => shape_of(output),
-            ReturnType::Default => Shape::Plain,
+        let returned = match &self.signature.output {
+            ReturnType::Type(_, returned) => Some(&**returned),
+            ReturnType::Default => None,
+        };
+        if self.signature.asyncness.is_some() {
+            return Shape { call: Call::Async, stream: returned.and_then(stream_of) };
         }
+        match returned.map_or(Returned::Other, read) {
+            Returned::Future { is_boxed, output } => Shape {
+                call: if is_boxed { Call::BoxedFuture } else { Call::Future },
+                stream: output.and_then(stream_of),
+            },
+            _ => Shape { call: Call::Now, stream: returned.and_then(stream_of) },
+        }
+    }
+
+    /// Whether it never returns.
+    pub(crate) fn is_endless(&self) -> bool {
+        matches!(&self.signature.output, ReturnType::Type(_, output) if matches!(**output, Type::Never(_)))
     }
 
     /// The names that the arguments have in the body, `self` aside.
@@ -115,6 +146,9 @@ impl Function {
     pub(crate) fn given(&self) -> Type {
         let mut given = match &self.signature.output {
             ReturnType::Default => return syn::parse_quote!(()),
+            ReturnType::Type(_, _) if self.is_endless() => {
+                return syn::parse_quote!(::core::convert::Infallible);
+            }
             ReturnType::Type(_, output) => (**output).clone(),
         };
         Unnameable.visit_type_mut(&mut given);
@@ -147,39 +181,97 @@ fn bindings(pattern: &Pat, names: &mut Vec<Ident>) {
     }
 }
 
-fn shape_of(output: &Type) -> Shape {
-    let is = |bounds: &syn::punctuated::Punctuated<TypeParamBound, syn::Token![+]>, name: &str| {
-        bounds.iter().any(|bound| match bound {
-            TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == name),
-            _ => false,
-        })
-    };
-    match output {
-        Type::ImplTrait(output) if is(&output.bounds, "Future") => Shape::Future,
-        Type::ImplTrait(output) if is(&output.bounds, "Stream") => Shape::Stream,
-        Type::Path(path) => {
-            let inner = argument_of(path, "Pin").and_then(|boxed| match boxed {
-                Type::Path(boxed) => argument_of(boxed, "Box"),
-                _ => None,
-            });
-            match inner {
-                Some(Type::TraitObject(object)) if is(&object.bounds, "Future") => Shape::BoxedFuture,
-                _ => Shape::Plain,
-            }
-        }
-        Type::Paren(inner) => shape_of(&inner.elem),
-        _ => Shape::Plain,
+/// What a type is, as far as its name tells: an alias tells nothing.
+enum Returned<'a> {
+    Future { is_boxed: bool, output: Option<&'a Type> },
+    Stream { is_boxed: bool },
+    Other,
+}
+
+fn read(given: &Type) -> Returned<'_> {
+    match given {
+        Type::ImplTrait(given) => dynamic(&given.bounds, false),
+        Type::Paren(inner) => read(&inner.elem),
+        Type::Group(inner) => read(&inner.elem),
+        Type::Path(path) => named(path),
+        _ => Returned::Other,
     }
 }
 
-/// The one argument of a generic type of that name.
-fn argument_of<'a>(path: &'a syn::TypePath, name: &str) -> Option<&'a Type> {
-    let last = path.path.segments.last().filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
+fn named(path: &TypePath) -> Returned<'_> {
+    let Some(last) = path.path.segments.last() else {
+        return Returned::Other;
     };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::Type(argument) => Some(argument),
+    match last.ident.to_string().as_str() {
+        "BoxFuture" | "LocalBoxFuture" => Returned::Future { is_boxed: true, output: types_of(last).next() },
+        "BoxStream" | "LocalBoxStream" => Returned::Stream { is_boxed: true },
+        "Pin" => match types_of(last).next() {
+            Some(Type::Path(boxed)) => match boxed.path.segments.last() {
+                Some(last) if last.ident == "Box" => match types_of(last).next() {
+                    Some(Type::TraitObject(object)) => dynamic(&object.bounds, true),
+                    _ => Returned::Other,
+                },
+                _ => Returned::Other,
+            },
+            _ => Returned::Other,
+        },
+        _ => Returned::Other,
+    }
+}
+
+/// What `impl` or `dyn` of these bounds is.
+fn dynamic(bounds: &Punctuated<TypeParamBound, Token![+]>, is_boxed: bool) -> Returned<'_> {
+    let traits = bounds.iter().filter_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        _ => None,
+    });
+    for last in traits {
+        if last.ident == "Future" {
+            return Returned::Future { is_boxed, output: output_of(last) };
+        }
+        if last.ident == "Stream" {
+            return Returned::Stream { is_boxed };
+        }
+    }
+    Returned::Other
+}
+
+fn stream_of(given: &Type) -> Option<Stream> {
+    let of = |given: &Type, is_fallible| match read(given) {
+        Returned::Stream { is_boxed } => Some(Stream { boxed: is_boxed.then(|| given.clone()), is_fallible }),
+        _ => None,
+    };
+    of(given, false).or_else(|| match given {
+        Type::Paren(inner) => stream_of(&inner.elem),
+        Type::Group(inner) => stream_of(&inner.elem),
+        Type::Path(path) => {
+            let last = path.path.segments.last().filter(|last| last.ident == "Result")?;
+            of(types_of(last).next()?, true)
+        }
         _ => None,
     })
+}
+
+/// The types among the generic arguments.
+fn types_of(segment: &PathSegment) -> impl Iterator<Item = &Type> {
+    arguments_of(segment).filter_map(|argument| match argument {
+        GenericArgument::Type(given) => Some(given),
+        _ => None,
+    })
+}
+
+/// The `Output` of a future.
+fn output_of(future: &PathSegment) -> Option<&Type> {
+    arguments_of(future).find_map(|argument| match argument {
+        GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
+        _ => None,
+    })
+}
+
+fn arguments_of(segment: &PathSegment) -> impl Iterator<Item = &GenericArgument> {
+    let arguments = match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten()
 }

@@ -7,7 +7,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use pandaprobe::{SpanKind, SpanStatus, testing::capture};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -97,6 +101,11 @@ fn displayed() -> Result<u8, OnlyDisplay> {
 }
 
 #[pandaprobe::span]
+fn printed() -> Result<u8, OnlyDebug> {
+    Err(OnlyDebug(7))
+}
+
+#[pandaprobe::span]
 fn named() -> Result<u8, Nothing> {
     Err(Nothing)
 }
@@ -115,7 +124,14 @@ fn quiet(secret: &str, n: u8) -> usize {
 async fn results_and_options_are_what_they_are() {
     let captured = capture(|| async {
         pandaprobe::trace("t").run(|_| {
-            _ = (aliased(true), aliased(false), boxed().is_err(), displayed().is_err(), named().is_err());
+            _ = (
+                aliased(true),
+                aliased(false),
+                boxed().is_err(),
+                displayed().is_err(),
+                printed().is_err(),
+                named().is_err(),
+            );
             _ = (optional(Some(1)), quiet("hush", 1));
         });
     })
@@ -127,7 +143,8 @@ async fn results_and_options_are_what_they_are() {
         json!(["aliased", null, "no"]),
         json!(["boxed", null, "out of paper"]),
         json!(["displayed", null, "shown"]),
-        json!(["named", null, "\"<functions::Nothing>\""]),
+        json!(["printed", null, "OnlyDebug(7)"]),
+        json!(["named", null, "<functions::Nothing>"]),
         json!(["optional", 2, null]),
         json!(["quiet", null, null]),
     ];
@@ -395,4 +412,260 @@ fn named_like_ours(arguments: u8, value: u8, text: u8) -> u8 {
 async fn an_argument_called_arguments_is_recorded_as_what_it_is() {
     let captured = capture(|| async { pandaprobe::trace("t").run(|_| named_like_ours(1, 2, 3)) }).await;
     assert_eq!(captured.span("named_like_ours").input, Some(json!({"arguments": 1, "value": 2, "text": 3})));
+}
+
+#[pandaprobe::span]
+fn pinned_words(n: u8) -> Pin<Box<dyn Stream<Item = u8> + Send>> {
+    Box::pin(stream::iter(0..n).then(step))
+}
+
+#[pandaprobe::span]
+fn boxed_words(n: &u8) -> BoxStream<'_, u8> {
+    stream::iter(0..*n).then(step).boxed()
+}
+
+#[pandaprobe::span]
+fn boxed_number(n: u8) -> BoxFuture<'static, Result<u8, Empty>> {
+    async move { if n > 0 { Ok(step(n).await) } else { Err(Empty) } }.boxed()
+}
+
+#[pandaprobe::span]
+async fn words_after(n: u8) -> impl Stream<Item = u8> {
+    step(100).await;
+    stream::iter(0..n).then(step)
+}
+
+#[pandaprobe::span]
+async fn words_perhaps(n: u8) -> Result<impl Stream<Item = u8>, Empty> {
+    step(101).await;
+    if n == 0 {
+        return Err(Empty);
+    }
+    Ok(stream::iter(0..n).then(step))
+}
+
+#[pandaprobe::span]
+fn words_now(n: u8) -> Result<BoxStream<'static, u8>, Empty> {
+    let n = Some(n).filter(|n| *n > 0).ok_or(Empty)?;
+    Ok(stream::iter(0..n).then(step).boxed())
+}
+
+#[pandaprobe::span]
+fn words_later(n: u8) -> impl Future<Output = Result<BoxStream<'static, u8>, Empty>> + Send {
+    async move { if n == 0 { Err(Empty) } else { Ok(stream::iter(0..n).then(step).boxed()) } }
+}
+
+#[async_trait::async_trait]
+trait Speaker {
+    async fn speak<'a>(
+        &'a self,
+        words: &'a [u8],
+    ) -> Result<Pin<Box<dyn Stream<Item = u8> + Send + 'a>>, Empty>;
+}
+
+#[async_trait::async_trait]
+impl Speaker for Service {
+    #[pandaprobe::span]
+    async fn speak<'a>(
+        &'a self,
+        words: &'a [u8],
+    ) -> Result<Pin<Box<dyn Stream<Item = u8> + Send + 'a>>, Empty> {
+        if words.is_empty() {
+            return Err(Empty);
+        }
+        Ok(stream::iter(words).then(|word| step(*word)).boxed())
+    }
+}
+
+async fn read(words: Result<impl Stream<Item = u8>, Empty>) -> Option<usize> {
+    Some(words.ok()?.count().await)
+}
+
+#[tokio::test]
+async fn what_a_function_stands_for_goes_on_until_its_stream_ends() {
+    let captured = capture(|| async {
+        pandaprobe::trace("t")
+            .scope(async |_| {
+                assert_eq!((pinned_words(1).count().await, boxed_words(&1).count().await), (1, 1));
+                assert!(boxed_number(1).await.is_ok() && boxed_number(0).await.is_err());
+                assert_eq!(words_after(1).await.count().await, 1);
+                assert_eq!(
+                    (read(words_perhaps(1).await).await, read(words_perhaps(0).await).await),
+                    (Some(1), None)
+                );
+                assert_eq!((read(words_now(1)).await, read(words_now(0)).await), (Some(1), None));
+                assert_eq!(
+                    (read(words_later(1).await).await, read(words_later(0).await).await),
+                    (Some(1), None)
+                );
+                let service = Service { calls: 0 };
+                assert_eq!(
+                    (read(service.speak(&[1]).await).await, read(service.speak(&[]).await).await),
+                    (Some(1), None)
+                );
+            })
+            .await;
+    })
+    .await;
+    captured.assert_tree(
+        "t COMPLETED
+├─ OTHER pinned_words OK
+│  └─ OTHER step OK
+├─ OTHER boxed_words OK
+│  └─ OTHER step OK
+├─ OTHER boxed_number OK
+│  └─ OTHER step OK
+├─ OTHER boxed_number ERROR: out of paper
+├─ OTHER words_after OK
+│  ├─ OTHER step OK
+│  └─ OTHER step OK
+├─ OTHER words_perhaps OK
+│  ├─ OTHER step OK
+│  └─ OTHER step OK
+├─ OTHER words_perhaps ERROR: out of paper
+│  └─ OTHER step OK
+├─ OTHER words_now OK
+│  └─ OTHER step OK
+├─ OTHER words_now ERROR: out of paper
+├─ OTHER words_later OK
+│  └─ OTHER step OK
+├─ OTHER words_later ERROR: out of paper
+├─ OTHER speak OK
+│  └─ OTHER step OK
+└─ OTHER speak ERROR: out of paper
+",
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_left_or_dropped_on_its_way_ends_what_it_stands_for() {
+    #[pandaprobe::trace]
+    async fn opened(n: u8) -> Result<impl Stream<Item = u8>, Empty> {
+        if n == 0 {
+            std::future::pending::<()>().await;
+        }
+        pandaprobe::set_user("found later");
+        Ok(stream::iter(0..n).then(step))
+    }
+    let captured = capture(|| async {
+        let mut left = std::pin::pin!(opened(3).await.ok()?);
+        left.next().await
+    });
+    let captured = captured.await;
+    captured.assert_tree("opened COMPLETED user=found later\n└─ OTHER step OK\n");
+    assert_eq!(captured.traces[0].metadata["pandaprobe.end"], "stopped_by_reader");
+    let captured = capture(|| async { drop(opened(3).await) }).await;
+    captured.assert_tree("opened COMPLETED user=found later\n");
+    let captured = capture(|| async { opened(0).now_or_never().is_none() }).await;
+    captured.assert_tree("opened ERROR\n");
+    assert_eq!(captured.traces[0].metadata["pandaprobe.end"], "cancelled");
+}
+
+#[pandaprobe::span]
+fn tried(items: &[Result<u8, &'static str>]) -> impl Stream<Item = Result<u8, &'static str>> {
+    stream::iter(items.to_vec())
+}
+
+#[tokio::test]
+async fn a_stream_whose_last_item_is_an_error_failed() {
+    let captured = capture(|| async {
+        pandaprobe::trace("t")
+            .scope(async |_| {
+                assert_eq!(tried(&[Ok(1), Err("cut")]).count().await, 2);
+                assert_eq!(tried(&[Err("slow"), Ok(1)]).count().await, 2);
+                let mut left = tried(&[Ok(1), Err("cut"), Ok(2)]);
+                while let Some(Ok(_)) = left.next().await {}
+            })
+            .await;
+    })
+    .await;
+    captured.assert_tree(
+        "t COMPLETED\n├─ OTHER tried ERROR: cut\n├─ OTHER tried OK\n└─ OTHER tried ERROR: cut\n",
+    );
+}
+
+#[pandaprobe::trace(name = tool, user_id = owner.id, tags = [tool, "kept"], metadata = {"tool": tool, "of": owner.id})]
+fn named_by_arguments(tool: String, owner: Owner) -> usize {
+    tool.len() + owner.id.len()
+}
+
+#[derive(Debug)]
+struct Owner {
+    id: String,
+}
+
+#[derive(Serialize)]
+struct Keyed(std::collections::HashMap<(u8, u8), u8>);
+
+/// Stands for that of the crate of this name: to print it waits for every lock inside.
+struct DashMap<T>(T);
+
+impl<T> fmt::Debug for DashMap<T> {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unreachable!("one of its locks may be held")
+    }
+}
+
+#[pandaprobe::span]
+fn odd_values(keyed: Keyed, mapped: &DashMap<u8>) {
+    let _ = (keyed, mapped);
+}
+
+#[tokio::test]
+async fn values_are_borrowed_and_what_cannot_be_written_is_told_so() {
+    let captured = capture(|| async {
+        assert_eq!(named_by_arguments("search".to_owned(), Owner { id: "ada".to_owned() }), 9);
+        let keyed = Keyed([((1, 2), 3)].into());
+        pandaprobe::trace("t").run(|_| odd_values(keyed, &DashMap(1)));
+    })
+    .await;
+    let trace = captured.trace("search");
+    assert_eq!(
+        (trace.user_id.as_deref(), &trace.tags[..]),
+        (Some("ada"), &["search".to_owned(), "kept".to_owned()][..])
+    );
+    assert_eq!((&trace.metadata["tool"], &trace.metadata["of"]), (&json!("search"), &json!("ada")));
+    assert_eq!(trace.input, Some(json!({"tool": "search", "owner": "Owner { id: \"ada\" }"})));
+    let input = captured.span("odd_values").input.clone().unwrap_or_default();
+    assert_eq!(input["keyed"], "<functions::Keyed: it cannot be written: key must be a string>");
+    assert_eq!(input["mapped"], "<&functions::DashMap<u8>>");
+}
+
+#[tokio::test]
+async fn of_a_long_conversation_the_last_message_is_found() {
+    let message = |role: &str, text: String| json!({"role": role, "content": text});
+    let mut talk: Vec<Value> = (0..50).map(|_| message("assistant", "x".repeat(10_000))).collect();
+    talk.push(message("user", "y".repeat(100_000)));
+    let question = json!({"messages": [talk.last()]});
+    let captured = capture(|| async { chat(talk, 0.5).await }).await;
+    assert_eq!(captured.trace("chat").input, Some(question));
+    // More than is kept of a conversation is cut like everything.
+    let talk = vec![message("user", "z".repeat(2 << 20))];
+    let captured = capture(|| async { chat(talk, 0.5).await }).await;
+    let input = captured.trace("chat").input.clone().unwrap_or_default();
+    assert!(input["messages"].as_str().is_some_and(|text| text.ends_with("longer than 1048576 bytes]")));
+}
+
+#[test]
+fn a_client_that_is_off_is_not_written_for() {
+    #[pandaprobe::trace(client = client)]
+    fn quiet(client: &pandaprobe::Client, explodes: &Watched) {
+        let _ = (client, explodes);
+    }
+    struct Watched(std::cell::Cell<u32>);
+    impl Serialize for Watched {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.set(self.0.get() + 1);
+            serializer.serialize_unit()
+        }
+    }
+    let on =
+        pandaprobe::Client::new(pandaprobe::Config::new().exporter(pandaprobe::MemoryExporter::default()))
+            .unwrap();
+    let off = pandaprobe::Client::new(pandaprobe::Config::new().enabled(false)).unwrap();
+    let watched = Watched(std::cell::Cell::new(0));
+    quiet(&off, &watched);
+    assert_eq!(watched.0.get(), 0);
+    quiet(&on, &watched);
+    assert_eq!(watched.0.get(), 1);
 }

@@ -12,6 +12,11 @@ use axum::http::{Request, Response};
 use pandaprobe::{PandaProbeLayer, SpanKind, TokenUsage, span, trace};
 use tower::{Layer, Service, service_fn};
 
+#[pandaprobe::trace(user_id = user, session_id = number, tags = ["one"], metadata = {"number": number})]
+fn decorated(user: &str, number: u64) -> usize {
+    pandaprobe::span("inside").run(|_| user.len())
+}
+
 #[test]
 fn nothing_is_allocated_when_nothing_is_recorded() {
     // The first call looks at the environment, which has no key.
@@ -37,6 +42,9 @@ fn nothing_is_allocated_when_nothing_is_recorded() {
                 handle.fail("an error that is not short at all");
             });
             assert!(pin!(work).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+            // An id that is said explicitly is not copied either.
+            trace("named").user_id("user-abc").session_id("conversation-123").tags(["one"]).run(|_| ());
+            decorated("user-abc", 7);
             let answer = service.call(Request::new(()));
             assert!(pin!(answer).poll(&mut Context::from_waker(Waker::noop())).is_ready());
         }

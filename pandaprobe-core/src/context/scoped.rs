@@ -54,6 +54,15 @@ impl Home {
         Self::Unbuilt { plan, made_in: if anything_enabled() { current() } else { None } }
     }
 
+    /// The same home for something else, which is to be there later.
+    pub(crate) fn share(&mut self) -> Self {
+        self.inside(|| ());
+        match self {
+            Self::Built { frame, owner } => Self::Built { frame: frame.clone(), owner: *owner },
+            Self::Unbuilt { .. } => Self::new(Plan::Same),
+        }
+    }
+
     /// Runs `f` at home.
     pub(crate) fn inside<T>(&mut self, f: impl FnOnce() -> T) -> T {
         if let Self::Unbuilt { plan, made_in } = self

@@ -1,10 +1,12 @@
 //! What the attributes `#[trace]` and `#[span]` make of a function.
 
+use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
     SpanBuilder, TraceBuilder,
-    ending::{Begin, ending, run, watched},
+    ending::{Begin, Ends as _, Outcome, catching, ending, run, watched},
+    stream::StepStream,
 };
 use crate::{
     client,
@@ -20,7 +22,7 @@ pub type Judged = Result<Option<Value>, String>;
 #[expect(private_bounds, reason = "there are two builders")]
 pub trait Decorated: Begin {
     /// Whether arguments need be captured.
-    fn is_wanted() -> bool;
+    fn is_wanted(&self) -> bool;
 
     /// Sets the captured arguments.
     #[must_use]
@@ -28,7 +30,7 @@ pub trait Decorated: Begin {
 }
 
 impl Decorated for SpanBuilder {
-    fn is_wanted() -> bool {
+    fn is_wanted(&self) -> bool {
         client::anything_enabled() && current().is_some_and(|frame| frame.position().is_some())
     }
 
@@ -38,8 +40,8 @@ impl Decorated for SpanBuilder {
 }
 
 impl Decorated for TraceBuilder {
-    fn is_wanted() -> bool {
-        client::anything_enabled() && client::current().is_some()
+    fn is_wanted(&self) -> bool {
+        client::anything_enabled() && self.has_client()
     }
 
     fn arguments(self, arguments: Value) -> Self {
@@ -67,6 +69,69 @@ pub fn decorated_run<B: Decorated, T>(
 ) -> T {
     let (handle, mut home) = builder.begin();
     home.inside(|| run(&handle, |value| verdict::<B, _>(&handle, value, judge), body))
+}
+
+/// The stream of a function that returns one.
+pub fn decorated_stream<B: Decorated, S: Stream, J: FnMut(&S::Item) -> Option<String>>(
+    builder: B,
+    stream: S,
+    judge_item: J,
+) -> StepStream<B, S, J> {
+    StepStream::new(builder, stream, judge_item)
+}
+
+/// Runs the body of an asynchronous function that gives a stream: what it stands for goes on until the stream ends.
+///
+/// # Errors
+///
+/// Those of the body.
+pub async fn decorated_future_of_stream<B: Decorated, F, S: Stream, E, J: FnMut(&S::Item) -> Option<String>>(
+    builder: B,
+    body: F,
+    judge: impl FnOnce(&Result<S, E>) -> Judged,
+    judge_item: J,
+) -> Result<StepStream<B, S, J>, E>
+where
+    F: Future<Output = Result<S, E>>,
+{
+    let (handle, mut home) = builder.begin();
+    let shared = home.share();
+    let judged = handle.clone();
+    let told = |outcome: Outcome<'_, Result<S, E>>| {
+        if !matches!(outcome, Outcome::Returned(Ok(_))) {
+            ending(judged.clone(), |value| verdict::<B, _>(&judged, value, judge))(outcome);
+        }
+    };
+    let stream = watched(Scoped::new(home, body), told).await?;
+    Ok(StepStream::begun(handle, shared, stream, judge_item))
+}
+
+/// [`decorated_future_of_stream`] for a function that gives the result at once.
+///
+/// # Errors
+///
+/// Those of the body.
+pub fn decorated_run_of_stream<B: Decorated, S: Stream, E, J: FnMut(&S::Item) -> Option<String>>(
+    builder: B,
+    body: impl FnOnce() -> Result<S, E>,
+    judge: impl FnOnce(&Result<S, E>) -> Judged,
+    judge_item: J,
+) -> Result<StepStream<B, S, J>, E> {
+    let (handle, mut home) = builder.begin();
+    let result = home.inside(|| catching(body, |message| handle.end(Exit::Panicked(message))));
+    match result {
+        Ok(stream) => Ok(StepStream::begun(handle, home, stream, judge_item)),
+        Err(error) => {
+            let result = Err(error);
+            handle.end(verdict::<B, _>(&handle, &result, judge));
+            result.map(|stream: S| StepStream::begun(handle, home, stream, judge_item))
+        }
+    }
+}
+
+/// A value that is only talked about: what calls this is never reached.
+pub fn never<T>() -> T {
+    std::process::abort()
 }
 
 fn verdict<B: Decorated, T>(handle: &B::Handle, value: &T, judge: impl FnOnce(&T) -> Judged) -> Exit {

@@ -6,15 +6,16 @@ use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
-    Opening, SpanBuilder, TraceStream,
+    Opening, SpanBuilder, StepStream, TraceStream,
     ending::{Begin, Ends, Verdict, done, ending, run, watched},
     place::told,
+    stream::Unjudged,
 };
 use crate::{
     client::{self, Client},
     context::{Home, OpenScope, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
-    identity::Slot,
+    identity::{Refusal, Slot},
     model::{TraceData, TraceId, TraceStatus, last_assistant},
     pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
 };
@@ -74,13 +75,13 @@ impl TraceBuilder {
     /// The agent lifecycle it belongs to, whatever scopes say. An id that is none leaves the trace without a
     /// session.
     pub fn session_id(mut self, id: impl Into<String>) -> Self {
-        self.opening.ids.session = told("session_id of a trace", Slot::session(id));
+        self.opening.ids.session = explicit("session_id of a trace", || Slot::session(id));
         self
     }
 
     /// Whose activity it is, whatever scopes say. An id that is none leaves the trace without a user.
     pub fn user_id(mut self, id: impl Into<String>) -> Self {
-        self.opening.ids.user = told("user_id of a trace", Slot::user(id));
+        self.opening.ids.user = explicit("user_id of a trace", || Slot::user(id));
         self
     }
 
@@ -94,7 +95,9 @@ impl TraceBuilder {
 
     /// Adds tags.
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.opening.tags.extend(tags.into_iter().map(Into::into));
+        if client::anything_enabled() {
+            self.opening.tags.extend(tags.into_iter().map(Into::into));
+        }
         self
     }
 
@@ -110,6 +113,11 @@ impl TraceBuilder {
     pub fn client(mut self, client: Client) -> Self {
         self.opening.client = Some(client);
         self
+    }
+
+    /// Whether there is a client that would record it.
+    pub(super) fn has_client(&self) -> bool {
+        self.opening.intake().is_some()
     }
 
     /// Begins the trace and gives a handle, without making it current. It ends when the last clone of the
@@ -165,7 +173,20 @@ impl TraceBuilder {
     /// Begins the trace when the stream is first polled, reads the stream inside of it, and ends it when the stream ends.
     /// A reader that leaves early is no error: `metadata["pandaprobe.end"]` then says `stopped_by_reader`.
     pub fn scope_stream<S: Stream>(self, stream: S) -> TraceStream<S> {
-        TraceStream::new(self, stream)
+        TraceStream::new(self, stream, Unjudged)
+    }
+
+    /// [`scope_stream`](Self::scope_stream) for a stream of `Result`s: if the last item that was read is an `Err`, the trace
+    /// is an error.
+    pub fn try_scope_stream<S, T, E, How>(
+        self,
+        stream: S,
+    ) -> impl Stream<Item = Result<T, E>> + use<S, T, E, How>
+    where
+        S: Stream<Item = Result<T, E>>,
+        E: ErrorText<How>,
+    {
+        StepStream::new(self, stream, |item: &Result<T, E>| item.as_ref().err().map(text_of))
     }
 
     /// [`scope`](Self::scope) for synchronous code.
@@ -183,6 +204,12 @@ impl TraceBuilder {
         let trace = self.start();
         trace.home().inside(|| run(&trace, failed, || f(&trace)))
     }
+}
+
+/// The slot that a caller fills. Where nothing is recorded it is blocked and not unset: were a client made before the
+/// trace begins, an unset one would be filled by whom a scope names.
+fn explicit(what: &str, slot: impl FnOnce() -> Slot) -> Slot {
+    if client::anything_enabled() { told(what, slot()) } else { Slot::Blocked(Refusal::SwitchedOff) }
 }
 
 impl Begin for TraceBuilder {

@@ -57,7 +57,7 @@ impl Opening {
         if client::anything_enabled() { Self::named(name) } else { Self::default() }
     }
 
-    fn intake(&self) -> Option<Intake> {
+    pub(super) fn intake(&self) -> Option<Intake> {
         match &self.client {
             Some(client) => client.intake().cloned(),
             None => self.intake.clone().or_else(|| client::current()?.intake().cloned()),

@@ -10,9 +10,10 @@ use futures_core::Stream;
 use serde_json::Value;
 
 use super::{
-    Alone, Opening, SpanStream,
+    Alone, Opening, SpanStream, StepStream,
     ending::{Begin, Ends, Verdict, done, ending, run, watched},
     handle::failed,
+    stream::Unjudged,
 };
 use crate::{
     client,
@@ -159,7 +160,20 @@ impl SpanBuilder {
     /// stream ends. A reader that leaves early is no error: `metadata["pandaprobe.end"]` then says
     /// `stopped_by_reader`.
     pub fn scope_stream<S: Stream>(self, stream: S) -> SpanStream<S> {
-        SpanStream::new(self, stream)
+        SpanStream::new(self, stream, Unjudged)
+    }
+
+    /// [`scope_stream`](Self::scope_stream) for a stream of `Result`s: if the last item that was read is an `Err`, the span
+    /// is an error.
+    pub fn try_scope_stream<S, T, E, How>(
+        self,
+        stream: S,
+    ) -> impl Stream<Item = Result<T, E>> + use<S, T, E, How>
+    where
+        S: Stream<Item = Result<T, E>>,
+        E: ErrorText<How>,
+    {
+        StepStream::new(self, stream, |item: &Result<T, E>| item.as_ref().err().map(text_of))
     }
 
     /// [`scope`](Self::scope) for synchronous code.

@@ -27,14 +27,16 @@ pub type TraceStream<S> = StepStream<TraceBuilder, S>;
 pin_project! {
     /// A stream that is a span or a trace: see [`SpanStream`] and [`TraceStream`].
     #[must_use = "streams do nothing unless polled"]
-    pub struct StepStream<B: Begin, S> {
+    pub struct StepStream<B: Begin, S, J = Unjudged> {
         #[pin]
         step: Step<B, S>,
         home: Home,
         handle: Option<B::Handle>,
+        judge: J,
+        failed: Option<String>,
     }
 
-    impl<B: Begin, S> PinnedDrop for StepStream<B, S> {
+    impl<B: Begin, S, J> PinnedDrop for StepStream<B, S, J> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             // What destructors inside record comes first.
@@ -42,7 +44,11 @@ pin_project! {
                 stream.clear();
             }
             if let Some(handle) = this.handle.take() {
-                handle.end(if std::thread::panicking() { Exit::Panicked(None) } else { Exit::Left });
+                handle.end(match this.failed.take() {
+                    _ if std::thread::panicking() => Exit::Panicked(None),
+                    Some(error) => Exit::Failed(error),
+                    None => Exit::Left,
+                });
             }
         }
     }
@@ -56,18 +62,44 @@ pin_project! {
     }
 }
 
-#[expect(private_bounds, reason = "there are two builders")]
-impl<B: Begin, S: Stream> StepStream<B, S> {
-    pub(super) fn new(builder: B, stream: S) -> Self {
-        Self {
-            step: Step::Unbegun { start: Some((builder, stream)) },
-            home: Home::new(Plan::Same),
-            handle: None,
-        }
+/// Says of an item of a stream whether it is an error, and its text. If no item comes after that one, the stream failed.
+pub trait JudgeItem<T> {
+    /// The text of the error.
+    fn error(&mut self, item: &T) -> Option<String>;
+}
+
+/// Every item means success.
+#[derive(Clone, Copy, Debug)]
+pub struct Unjudged;
+
+impl<T> JudgeItem<T> for Unjudged {
+    fn error(&mut self, _: &T) -> Option<String> {
+        None
     }
 }
 
-impl<B: Begin, S: Stream> Stream for StepStream<B, S> {
+impl<T, F: FnMut(&T) -> Option<String>> JudgeItem<T> for F {
+    fn error(&mut self, item: &T) -> Option<String> {
+        self(item)
+    }
+}
+
+#[expect(private_bounds, reason = "there are two builders")]
+impl<B: Begin, S: Stream, J: JudgeItem<S::Item>> StepStream<B, S, J> {
+    /// One that begins when it is first polled.
+    pub(super) fn new(builder: B, stream: S, judge: J) -> Self {
+        let step = Step::Unbegun { start: Some((builder, stream)) };
+        Self { step, home: Home::new(Plan::Same), handle: None, judge, failed: None }
+    }
+
+    /// One that began before there was a stream.
+    pub(super) fn begun(handle: B::Handle, home: Home, stream: S, judge: J) -> Self {
+        let step = Step::Begun { stream: Scoped::new(home, stream) };
+        Self { step, home: Home::new(Plan::Same), handle: Some(handle), judge, failed: None }
+    }
+}
+
+impl<B: Begin, S: Stream, J: JudgeItem<S::Item>> Stream for StepStream<B, S, J> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -90,16 +122,30 @@ impl<B: Begin, S: Stream> Stream for StepStream<B, S> {
                 }
             },
         );
-        if let Poll::Ready(None) = polled
-            && let Some(handle) = this.handle.take()
-        {
-            handle.end(Exit::Done);
+        let Some(handle) = this.handle.as_ref().filter(|_| polled.is_ready()) else {
+            return polled;
+        };
+        match &polled {
+            Poll::Ready(Some(item)) if B::is_recorded(handle) => *this.failed = this.judge.error(item),
+            Poll::Ready(None) => {
+                handle.end(this.failed.take().map_or(Exit::Done, Exit::Failed));
+                *this.handle = None;
+            }
+            _ => {}
         }
         polled
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.step {
+            Step::Unbegun { start: Some((_, stream)) } => stream.size_hint(),
+            Step::Unbegun { start: None } => (0, Some(0)),
+            Step::Begun { stream } => stream.size_hint(),
+        }
+    }
 }
 
-impl<B: Begin, S> fmt::Debug for StepStream<B, S> {
+impl<B: Begin, S, J> fmt::Debug for StepStream<B, S, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StepStream")
     }

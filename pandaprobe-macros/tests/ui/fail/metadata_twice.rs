@@ -1,0 +1,4 @@
+#[pandaprobe::span(metadata = {"plan": "pro", "plan": "free"})]
+fn step() {}
+
+fn main() {}

@@ -1,0 +1,23 @@
+//! Functions that never return.
+#[path = "../support.rs"]
+mod support;
+
+#[pandaprobe::trace]
+fn gives_up(code: u8) -> ! {
+    std::panic::resume_unwind(Box::new(code))
+}
+
+#[pandaprobe::span]
+async fn waits() -> ! {
+    loop {
+        std::future::pending::<()>().await
+    }
+}
+
+fn main() {
+    let captured = support::recorded(async || {
+        assert!(std::panic::catch_unwind(|| gives_up(7)).is_err());
+        drop(waits());
+    });
+    assert_eq!(captured.trace("gives_up").status, pandaprobe::TraceStatus::Error);
+}
