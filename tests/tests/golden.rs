@@ -8,11 +8,11 @@
 mod compare;
 #[path = "golden/deliberate.rs"]
 mod deliberate;
+#[expect(dead_code, reason = "the process default is tested elsewhere")]
+#[path = "../../examples/manual/src/rules.rs"]
+mod rules;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant};
 
 use async_openai::{
     Client,
@@ -23,10 +23,7 @@ use async_openai::{
 };
 use compare::{compare, config, recorded};
 use futures_util::StreamExt;
-use pandaprobe::{
-    Cost, Messages, OpenAiHandler, ReportKind, Scope, Score, SpanKind, TokenUsage, TraceStatus,
-    capture_traces, session, set_session, set_user, span,
-};
+use pandaprobe::{Messages, OpenAiHandler, ReportKind, Scope, SpanKind, session, span};
 use pandaprobe_tests::{
     Recorded,
     backend::Backend,
@@ -77,14 +74,6 @@ fn inside<T>(world: &World, f: impl FnOnce() -> T) -> T {
     Scope::new().client(world.client.clone()).run(f)
 }
 
-fn asked(text: &str) -> Messages {
-    Messages::new().user(text)
-}
-
-fn answered(text: &str) -> Messages {
-    Messages::new().assistant(text)
-}
-
 #[test]
 fn every_entry_is_of_a_file_that_is_compared() {
     compare::table_is_well_formed();
@@ -94,14 +83,7 @@ fn every_entry_is_of_a_file_that_is_compared() {
 fn golden_01_scoped_session_and_user() {
     let Some(golden) = recorded(1) else { return };
     let world = World::new();
-    session("sess-scope").user("user-scope").run(|| {
-        let trace = world.client.trace("scoped").input(asked("hello")).tags(["a", "b"]).metadata("k", 1);
-        trace.run(|trace| {
-            trace.set_output(answered("hi"));
-            trace.set_metadata("nested", json!({"x": [1, 2.5, null, true]}));
-        });
-    });
-    world.client.trace("after-scope").run(|_| ());
+    inside(&world, rules::scopes);
     world.compare(&golden, "01");
 }
 
@@ -111,22 +93,7 @@ fn golden_01_scoped_session_and_user() {
 fn golden_03_explicit_precedence_and_nested_trace() {
     let Some(golden) = recorded(3) else { return };
     let world = World::with(|config| config.environment("prod").release("v1"));
-    inside(&world, || {
-        set_session("sess-set");
-        set_user("user-set");
-        session("sess-scope").user("user-scope").run(|| {
-            let explicit = pandaprobe::trace("explicit").session_id("sess-explicit").user_id("user-explicit");
-            explicit.run(|_| {
-                pandaprobe::trace("nested-trace").run(|_| span("in-nested").run(|_| ()));
-                span("after-nested").run(|_| ());
-            });
-            pandaprobe::trace("explicit-empty-string").session_id("").user_id("").run(|_| ());
-            // A decorated function of one argument, `messages`, that returns messages.
-            let f = pandaprobe::trace("f").session_id("sess-deco").user_id("user-deco");
-            let f = f.tag("t").metadata("m", 1).input(asked("q"));
-            f.run(|trace| trace.set_output(answered("x")));
-        });
-    });
+    inside(&world, rules::precedence);
     world.compare(&golden, "03");
 }
 
@@ -136,40 +103,7 @@ fn golden_03_explicit_precedence_and_nested_trace() {
 fn golden_04_nested_spans() {
     let Some(golden) = recorded(4) else { return };
     let world = World::new();
-    world.client.trace("nested").input(asked("q")).run(|trace| {
-        span("agent").kind(SpanKind::Agent).input(json!({"q": "free form"})).metadata("step", 1).run(|_| {
-            span("llm").kind(SpanKind::Llm).model("gpt-x").run(|llm| {
-                llm.set_input(Messages::new().system("sys").user("q"));
-                llm.set_output(answered("x"));
-                llm.set_model("gpt-x-2025");
-                llm.set_model_parameters(json!({"temperature": 0.5}).as_object().cloned().unwrap());
-                llm.set_token_usage(TokenUsage::new(3, 4).reasoning(1));
-                llm.set_cost(Cost::new(0.01).part("prompt", 0.004));
-                llm.set_completion_start_time(UNIX_EPOCH + Duration::from_micros(1_735_787_045_678_901));
-                llm.set_metadata("reasoning_summary", "because");
-            });
-            span("tool").kind(SpanKind::Tool).run(|tool| {
-                tool.set_input("{\"city\":\"x\"}");
-                tool.set_output(json!(["r", ["tuple", 1], {"1": 2}, "{3}", "<class 'object'>"]));
-            });
-            span("retr").kind(SpanKind::Retriever).run(|_| ());
-        });
-        for (name, kind) in
-            [("emb", SpanKind::Embedding), ("chain", SpanKind::Chain), ("other", SpanKind::Other)]
-        {
-            span(name).kind(kind).run(|_| ());
-        }
-        span("llm-bad-io").kind(SpanKind::Llm).run(|llm| {
-            llm.set_input("not messages");
-            llm.set_output(json!({"foo": 1}));
-        });
-        trace.set_metadata("more", true);
-        trace.set_output(answered("done"));
-    });
-    world.client.trace("naive-time").run(|_| {
-        let time = UNIX_EPOCH + Duration::from_secs(1_735_787_045);
-        span("s").run(|span| span.set_completion_start_time(time));
-    });
+    inside(&world, rules::setters);
     let (reference, backend) = (golden.clone(), world.backend.clone());
     world.compare(&golden, "04");
     // These two times are no clock readings, but what the application set.
@@ -196,26 +130,7 @@ fn instant(text: &str) -> String {
 async fn golden_05_exception_in_span() {
     let Some(golden) = recorded(5) else { return };
     let world = World::new();
-    let boom = world.client.trace("boom").input(asked("q")).try_run(|_| {
-        span("outer").kind(SpanKind::Agent).try_run(|_| {
-            let inner = span("inner").kind(SpanKind::Tool).input(json!({"a": 1}));
-            inner.try_run(|_| Err::<(), _>("kaputt"))
-        })
-    });
-    assert_eq!(boom, Err("kaputt"));
-    world.client.trace("handled").run(|trace| {
-        assert_eq!(span("fails").try_run(|_| Err::<(), _>("")), Err(""));
-        span("soft").run(|span| span.set_error("soft error"));
-        trace.set_status(TraceStatus::Running);
-    });
-    let raised = world.client.trace("status-then-raise").try_run(|trace| {
-        trace.set_status(TraceStatus::Completed);
-        Err::<(), _>("raised")
-    });
-    assert_eq!(raised, Err("raised"));
-    let cancelled =
-        world.client.trace("cancelled").scope(|_| span("sleep").scope(std::future::pending::<()>()));
-    assert!(tokio::time::timeout(Duration::from_millis(50), cancelled).await.is_err());
+    Scope::new().client(world.client.clone()).scope(rules::ends()).await;
     world.compare(&golden, "05");
 }
 
@@ -343,7 +258,8 @@ async fn golden_06_openai_chat_blocking() {
     let mut talk = Talk::new(golden, |_, answer| answer);
     assert_eq!(talk.ask(0).await.unwrap(), "Hello!");
     talk.traced().await;
-    let parent = talk.world.client.trace("parent").session_id("s1").user_id("u1").input(asked("hi"));
+    let parent =
+        talk.world.client.trace("parent").session_id("s1").user_id("u1").input(Messages::new().user("hi"));
     let inside = parent.scope(|_| span("agent").kind(SpanKind::Agent).scope(talk.ask(0)));
     assert_eq!(inside.await.unwrap(), "second");
     talk.compare("06");
@@ -500,92 +416,17 @@ fn golden_20_score() {
     let world = World::new();
     let id = world.client.trace("to-score").run(|trace| trace.id());
     world.client.flush(SOON).unwrap();
-    world.client.score(id, "quality", Score::from(0.8).reason("good").metadata("by", "me"));
-    world.client.flush(SOON).unwrap();
-    world.client.score(id, "ok", true);
-    world.client.flush(SOON).unwrap();
-    world.client.score(id, "label", "positive");
-    world.client.score(id, "out-of-range", 4.5);
+    inside(&world, || rules::scores(id, || world.client.flush(SOON).unwrap()));
     assert_eq!(world.client.stats().reports[&ReportKind::InvalidScore], 1);
     let requests = golden.pandaprobe_requests.iter().enumerate();
     compare("20", requests.filter(|(place, _)| *place != OUT_OF_RANGE), &world.posted());
-}
-
-/// The functions of the recording, as Rust has them. A generator is a stream here.
-mod decorated {
-    use futures_util::{Stream, stream};
-    use serde_json::{Value, json};
-
-    #[pandaprobe::trace(metadata = {"static": 1})]
-    pub(super) fn chat(messages: &[Value]) -> Value {
-        let _ = messages;
-        json!({"messages": [{"role": "ai", "content": "first"}, {"role": "ai", "content": "last"}]})
-    }
-
-    #[pandaprobe::trace]
-    pub(super) fn plain(query: &str, n: u8) -> String {
-        let _ = n;
-        format!("raw string {query}")
-    }
-
-    pub(super) struct Service;
-
-    impl Service {
-        #[pandaprobe::trace]
-        pub(super) fn method(&self, q: &str) -> Value {
-            self.sp(q)
-        }
-
-        #[pandaprobe::span(kind = "TOOL", metadata = {"m": 1})]
-        fn sp(&self, q: &str) -> Value {
-            json!({"a": q})
-        }
-    }
-
-    #[pandaprobe::trace]
-    pub(super) async fn aio(messages: Vec<Value>) -> Value {
-        asp(messages).await
-    }
-
-    #[pandaprobe::span(kind = "LLM", model = "m1")]
-    async fn asp(messages: Vec<Value>) -> Value {
-        let _ = messages;
-        json!({"messages": [{"role": "assistant", "content": "async"}]})
-    }
-
-    #[pandaprobe::trace]
-    pub(super) fn r#gen(q: &str) -> impl Stream<Item = String> + use<> {
-        stream::iter([q.to_owned()])
-    }
-
-    #[pandaprobe::trace]
-    pub(super) fn bad(q: &str) -> Result<String, String> {
-        Err(format!("no {q}"))
-    }
-
-    #[pandaprobe::span]
-    pub(super) fn alone() -> u8 {
-        1
-    }
 }
 
 #[tokio::test]
 async fn golden_21_decorators() {
     let Some(golden) = recorded(21) else { return };
     let world = World::new();
-    let message = |role: &str, content: &str| json!({"role": role, "content": content});
-    Scope::new()
-        .client(world.client.clone())
-        .scope(async {
-            assert_eq!(decorated::alone(), 1);
-            decorated::chat(&[message("human", "one"), message("ai", "two"), message("human", "three")]);
-            assert_eq!(decorated::plain("hi", 2), "raw string hi");
-            decorated::Service.method("q");
-            decorated::aio(vec![message("user", "q")]).await;
-            assert_eq!(decorated::r#gen("q").count().await, 1);
-            assert!(decorated::bad("q").is_err());
-        })
-        .await;
+    Scope::new().client(world.client.clone()).scope(rules::decorators()).await;
     world.compare(&golden, "21");
 }
 
@@ -594,38 +435,14 @@ async fn golden_21_decorators() {
 fn golden_22_capture_traces() {
     let Some(golden) = recorded(22) else { return };
     let world = World::new();
-    inside(&world, || {
-        let reported = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&reported);
-        let outer =
-            capture_traces().metadata("cap", 1).metadata("dup", "cap").session_id("sess-cap").max_traces(2);
-        let outer = outer.on_submit(move |trace| hears.lock().unwrap().push(trace.name.clone())).start();
-        outer.run(|| {
-            for i in 0..3 {
-                let trace = pandaprobe::trace(format!("t{i}")).session_id("own");
-                trace.metadata("dup", "trace").metadata("i", i).run(|_| ());
-            }
-        });
-        assert_eq!((outer.trace_ids().len(), outer.overflow()), (2, true));
-        let inner = capture_traces().start();
-        capture_traces().session_id("lost").start().run(|| {
-            inner.run(|| pandaprobe::trace("inner-capture").session_id("sess-outer").run(|_| ()));
-        });
-        assert_eq!((inner.trace_ids().len(), inner.overflow()), (1, false));
-        pandaprobe::trace("outside").run(|_| ());
-        let closed = capture_traces().metadata("cap", "async").session_id("s-async").start();
-        let here = closed.run(Scope::current);
-        here.run(|| pandaprobe::trace("late-child").run(|_| ()));
-        assert!(closed.trace_ids().is_empty());
-        world.client.flush(SOON).unwrap();
-        assert_eq!(*reported.lock().unwrap(), ["t0", "t1", "t2"]);
-    });
+    let heard = inside(&world, || rules::captures(|| world.client.flush(SOON).unwrap()));
+    assert_eq!(heard, ["t0", "t1", "t2"]);
     world.compare(&golden, "22");
 }
 
-/// The reference lost all three calls: its recording has no request. Section 4 of the architecture, "How a span ends",
-/// asks for a stream that its reader drops to be `OK`, with what was read and `metadata["pandaprobe.end"]`, and
-/// nothing of it concerns the calls that follow. So what is compared with is not recorded, but written here.
+/// The reference lost all three calls: its recording has no request. Here a stream that its reader
+/// drops is `OK`, with what was read and `metadata["pandaprobe.end"]`, and nothing of it concerns the calls that
+/// follow. So what is compared with is not recorded, but written here.
 #[tokio::test]
 async fn golden_25_openai_abandoned_stream() {
     let Some(golden) = recorded(25) else { return };
@@ -651,7 +468,7 @@ async fn golden_25_openai_abandoned_stream() {
     let (golden, posted) = talk.posted();
     let expected = expected.into_iter().zip(&golden.provider_exchanges).map(|(expected, exchange)| {
         let (asked_last, said, metadata, usage) = expected;
-        let output: Value = answered(said).into();
+        let output: Value = Messages::new().assistant(said).into();
         let mut span = json!({
             "span_id": UUID, "name": "openai-chat", "kind": "LLM", "status": "OK", "model": model,
             "input": {"messages": exchange["request"]["body"]["messages"]}, "output": output, "metadata": metadata,
@@ -659,7 +476,7 @@ async fn golden_25_openai_abandoned_stream() {
         if let Some(usage) = usage {
             span["token_usage"] = usage.clone();
         }
-        let input: Value = asked(asked_last).into();
+        let input: Value = Messages::new().user(asked_last).into();
         json!({
             "method": "POST", "path": "/traces", "response_status": 202,
             "headers": {"x-api-key": "sk_pp_golden", "x-project-name": "golden-project",

@@ -4,18 +4,16 @@
 mod compare;
 #[path = "golden/deliberate.rs"]
 mod deliberate;
+#[expect(dead_code, reason = "one function of it is for a process of its own")]
+#[path = "../../examples/manual/src/rules.rs"]
+mod rules;
 
 use std::time::Duration;
 
 use compare::{compare, config, recorded};
-use pandaprobe::{Messages, session, set_session, set_user, trace};
 use pandaprobe_tests::backend::Backend;
 
 const SOON: Duration = Duration::from_secs(10);
-
-fn note(name: &str) {
-    trace(name).run(|_| ());
-}
 
 /// An asyncio task is a task that is handed the scope over, `asyncio.to_thread` is `spawn_blocking`.
 #[test]
@@ -25,28 +23,7 @@ fn golden_02_set_session_set_user() {
     let backend = Backend::start();
     let guard = pandaprobe::init(config(&backend)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        set_session("sess-set");
-        set_user("user-set");
-        let set = trace("set").input(Messages::new().user("hello"));
-        set.scope(|trace| async move { trace.set_output(Messages::new().assistant("hi")) }).await;
-        let inside = async {
-            note("set-inside-scope");
-            set_session("sess-set-inside-scope");
-            tokio::task::yield_now().await;
-            note("set-after-scope-entry");
-        };
-        session("sess-scope").scope(inside).await;
-        note("after-scope-exit");
-        let child = pandaprobe::spawn(async {
-            set_user("user-child-task");
-            note("child-task");
-        });
-        child.await.unwrap();
-        note("parent-after-child-set");
-        std::thread::spawn(|| note("plain-thread")).join().unwrap();
-        pandaprobe::spawn_blocking(|| note("plain-thread")).await.unwrap();
-    });
+    runtime.block_on(rules::defaults());
     guard.client().flush(SOON).unwrap();
     drop(guard);
     let rejected = backend.rejected();

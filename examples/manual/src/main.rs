@@ -1,9 +1,11 @@
-//! Traces and spans written by hand. The samples are in `samples.rs`; this runs them and prints what they record.
+//! Traces and spans written by hand. The samples are in `samples.rs`, and one for each rule in `rules.rs`; this runs them and
+//! prints what they record.
 #![expect(clippy::print_stdout, reason = "this program shows what its samples give")]
 
+mod rules;
 mod samples;
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use futures_util::StreamExt;
 use pandaprobe::{Config, ConsoleExporter};
@@ -21,5 +23,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     samples::handles().await;
     let answer: String = samples::chat("ada".to_owned(), "What is new?".to_owned()).collect().await;
     println!("the answer: {answer}");
+    rules::scopes();
+    rules::setters();
+    rules::ends().await;
+    rules::decorators().await;
+    rules::scores(trace, flush);
+    println!("captured: {:?}", rules::captures(flush));
+    pandaprobe::Scope::new().run(rules::precedence);
+    // The process default is for good, so it comes last.
+    rules::defaults().await;
     Ok(())
+}
+
+fn flush() {
+    if let Err(error) = pandaprobe::flush(Duration::from_secs(5)) {
+        println!("{error}");
+    }
 }
