@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use crate::{
     model::{Object, SpanId, SpanKind, TokenUsage, TraceId},
     pipeline::{Decode, LoopPart, LoopRole, object_bytes, shallow, shallow_object, value_bytes},
     report::{ReportKind, afterwards},
-    sync::lock,
+    sync::{Mutex, lock},
     trace::{Alone, Opening, Span, told},
 };
 

@@ -6,14 +6,14 @@ use std::{
     fmt,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use crate::{config::OnError, sync::lock};
+use crate::{
+    config::OnError,
+    sync::{Mutex, lock},
+};
 
 /// Why something was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

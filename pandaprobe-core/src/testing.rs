@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     export::{MemoryExporter, Tree},
     model::{ScoreData, SpanData, TraceData},
     report::{Report, ReportKind, Stats},
-    sync::lock,
+    sync::{Mutex, lock},
 };
 
 /// How long [`capture`] waits for what is still open when the code returns.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::IntoFuture,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::{
     model::{Object, TraceData, TraceId},
     pipeline::shallow,
     report::{ReportKind, Reporter},
-    sync::lock,
+    sync::{Mutex, lock},
     trace::told,
 };
 

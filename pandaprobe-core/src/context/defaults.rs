@@ -1,9 +1,6 @@
 //! `set_user` and `set_session`: in a scope they change that scope, outside of all the process default.
 
-use std::{
-    sync::{Arc, LazyLock, Mutex},
-    thread::{self, ThreadId},
-};
+use std::sync::{Arc, LazyLock};
 
 use tokio::task;
 
@@ -11,7 +8,10 @@ use super::{Frame, Position, current};
 use crate::{
     identity::{Ids, Slot},
     report::ReportKind,
-    sync::lock,
+    sync::{
+        Mutex, lock,
+        thread::{self, ThreadId},
+    },
 };
 
 /// Says whose activity everything is that begins here from now on.
@@ -47,7 +47,7 @@ fn set(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
     }
     match current() {
         Some(frame) => set_in_scope(&frame, pick, value),
-        None => set_default(what, pick, value),
+        None => DEFAULTS.set(what, pick, value),
     }
 }
 
@@ -75,39 +75,53 @@ fn told(affected: usize) {
     }
 }
 
-/// The process default: a layer outside of all others, with the thread that may set it.
-static DEFAULT: LazyLock<(Mutex<Option<ThreadId>>, Arc<Frame>)> = LazyLock::new(Default::default);
+static DEFAULTS: LazyLock<Defaults> = LazyLock::new(Default::default);
 
-/// Slots that somebody wanted to set who may not. Whoever that was, and whatever else works beside, could mean
-/// somebody else than the default; so from then on only the thread that set the default has it.
-static REFUSED: Mutex<Ids> = Mutex::new(Ids { session: Slot::Unset, user: Slot::Unset });
+/// The process default.
+#[derive(Default)]
+pub(super) struct Defaults {
+    /// The thread that may set it.
+    owner: Mutex<Option<ThreadId>>,
+    /// A layer outside of all others.
+    layer: Arc<Frame>,
+    /// Slots that somebody wanted to set who may not. Whoever that was, and whatever else works beside, could
+    /// mean somebody else than the default; so from then on only the thread that set the default has it.
+    refused: Mutex<Ids>,
+}
 
-fn set_default(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
-    let is_first = || *lock(&DEFAULT.0).get_or_insert(thread::current().id()) == thread::current().id();
-    if task::try_id().is_none() && is_first() {
-        return told(DEFAULT.1.set(pick, value));
+impl Defaults {
+    pub(super) fn set(&self, what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
+        let here = thread::current().id();
+        if task::try_id().is_none() && *lock(&self.owner).get_or_insert(here) == here {
+            return told(self.layer.set(pick, value));
+        }
+        *pick(&mut lock(&self.refused)) = value;
+        let message =
+            format!("set_{what} was called outside of any scope where it could land on others: open a scope");
+        crate::client::report(ReportKind::IdentityRefused, message);
     }
-    *pick(&mut lock(&REFUSED)) = value;
-    let message =
-        format!("set_{what} was called outside of any scope where it could land on others: open a scope");
-    crate::client::report(ReportKind::IdentityRefused, message);
+
+    /// As far as it is one for where the program is.
+    pub(super) fn usable(&self) -> Ids {
+        let ids = self.layer.ids();
+        if ids.is_unset() {
+            return ids;
+        }
+        let is_owner = task::try_id().is_none() && *lock(&self.owner) == Some(thread::current().id());
+        let refused = if is_owner { Ids::default() } else { lock(&self.refused).clone() };
+        Ids {
+            session: if refused.session.is_unset() { ids.session } else { Slot::Unset },
+            user: if refused.user.is_unset() { ids.user } else { Slot::Unset },
+        }
+    }
 }
 
 /// The layer of the process default.
 pub(super) fn frame() -> Arc<Frame> {
-    Arc::clone(&DEFAULT.1)
+    Arc::clone(&DEFAULTS.layer)
 }
 
 /// The process default, as far as it is one for where the program is.
 pub(super) fn usable() -> Ids {
-    let ids = DEFAULT.1.ids();
-    if ids.is_unset() {
-        return ids;
-    }
-    let is_owner = task::try_id().is_none() && *lock(&DEFAULT.0) == Some(thread::current().id());
-    let refused = if is_owner { Ids::default() } else { lock(&REFUSED).clone() };
-    Ids {
-        session: if refused.session.is_unset() { ids.session } else { Slot::Unset },
-        user: if refused.user.is_unset() { ids.user } else { Slot::Unset },
-    }
+    DEFAULTS.usable()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
 };
 
 use super::{Collector, Surroundings};
@@ -11,7 +11,7 @@ use crate::{
     identity::{Ids, Slot},
     model::Object,
     pipeline::{SpanRecord, TraceRecord},
-    sync::lock,
+    sync::{Mutex, lock},
 };
 
 /// Where in a trace something is.

@@ -15,6 +15,7 @@ use crate::{
     model::Object,
     pipeline::shallow,
     report::ReportKind,
+    sync::Mutex,
 };
 
 /// Session, user, tags and metadata for whatever begins inside of it.
@@ -184,7 +185,7 @@ impl Scope {
     pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {
         Arc::new(Frame {
             outer: frame::Outer::new(self.carried.or(outer)),
-            state: std::sync::Mutex::new(frame::State::new(self.ids)),
+            state: Mutex::new(frame::State::new(self.ids)),
             tags: self.tags,
             metadata: self.metadata,
             client: self.client,

@@ -11,7 +11,7 @@ use std::{
 use tokio::task;
 
 use super::Frame;
-use crate::report::ReportKind;
+use crate::{report::ReportKind, sync::thread_local};
 
 thread_local! {
     static STACK: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };

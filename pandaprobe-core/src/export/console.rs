@@ -3,11 +3,10 @@
 use std::{
     fmt,
     io::{self, IsTerminal, Write},
-    sync::Mutex,
 };
 
 use super::{Envelope, ExportFuture, Exporter, Payload, Tree, done};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Prints each trace as a tree of its spans: kind, name, duration, tokens, status.
 ///

@@ -4,11 +4,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, done};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Appends to a file, one line an item. The file and its folders are made when the first item arrives.
 ///

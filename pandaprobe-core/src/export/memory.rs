@@ -1,11 +1,11 @@
 //! Keeps everything in memory, for tests.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::{Envelope, ExportFuture, Exporter, Payload, done};
 use crate::{
     model::{ScoreData, TraceData},
-    sync::lock,
+    sync::{Mutex, lock},
 };
 
 /// Keeps what it gets. Clones share what they keep, so keep one to look at it.

@@ -1,11 +1,9 @@
 //! How many bytes are held between recording and delivery.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::queue::Queue;
+use crate::sync::atomic::AtomicUsize;
 
 /// The bound on everything held: intake, open traces and queue together.
 pub(crate) struct Budget {

@@ -1,12 +1,12 @@
 //! The intake: events on their way to the assembler.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
 use super::record::Event;
-use crate::sync::lock;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// A queue whose reader is woken as rarely as will do: waking a thread costs its waker more than all else that
 /// recording does. The first event wakes the reader, who then naps, and takes at once what has come by then.

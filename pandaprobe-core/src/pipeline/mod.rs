@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering, mpsc},
+    sync::{Arc, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -17,13 +17,15 @@ use crate::{
     export::Exporter,
     model::{ScoreData, TraceData},
     report::{DropReason, Reporter, Stats},
-    sync::{later, lock},
+    sync::{Condvar, Mutex, later, lock, mpsc, thread_local},
 };
 
 mod assembler;
 mod budget;
 mod decode;
 mod inbox;
+#[cfg(all(test, pandaprobe_shuttle))]
+pub(crate) mod interleavings;
 mod loops;
 mod queue;
 mod record;
@@ -105,7 +107,7 @@ thread_local! {
 
 /// Marks this thread as one of a pipeline's.
 fn own_thread() {
-    OWN_THREAD.set(true);
+    OWN_THREAD.with(|own| own.set(true));
 }
 
 fn is_own_thread() -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     export::{Envelope, retry::backoff},
     model::TraceId,
     report::{DropReason, Reporter},
-    sync::lock,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// Called once when what was waited for has come.

@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -25,7 +22,7 @@ use crate::{
     identity::{Ids, Slot},
     model::{Object, ScoreData, SpanData, SpanId, Timestamp, TraceData, TraceId, TraceStatus},
     report::{DropReason, ReportKind, Reporter},
-    sync::lock,
+    sync::{Mutex, atomic::AtomicBool, lock},
 };
 
 /// Something that happened, on its way to the assembler.
@@ -242,7 +239,7 @@ impl TraceRecord {
     pub(crate) fn update(self: &Arc<Self>, bytes: usize, f: impl FnOnce(&mut TraceState) -> usize) {
         let charge = self.intake.charge(bytes);
         let fits = charge.is_some();
-        let is_news = self.with(|state| {
+        self.with(|state| {
             match charge {
                 Some(charge) => {
                     let freed = f(state);
@@ -251,13 +248,14 @@ impl TraceRecord {
                 }
                 None => mark_omitted(&mut state.data.metadata),
             }
-            !std::mem::replace(&mut state.changed, true)
+            state.changed = true;
         });
         if !fits {
             self.intake.did_not_fit("a value of a trace");
         }
         if self.is_sent() {
-            let told = is_news && self.has_ended() && self.intake.send(Event::TraceEnded(Arc::clone(self)));
+            // Also if another change is not sent yet: whoever made that may come too late to tell.
+            let told = self.has_ended() && self.intake.send(Event::TraceEnded(Arc::clone(self)));
             if !told && self.intake.is_closed() {
                 self.intake
                     .reporter

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -15,8 +15,7 @@ use super::{
 use crate::{
     export::{ExportError, Exporter},
     report::{DropReason, ReportKind, Reporter},
-    sync::later,
-    sync::lock,
+    sync::{Mutex, later, lock},
 };
 
 /// How many items are under way at once.
