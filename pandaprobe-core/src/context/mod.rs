@@ -10,6 +10,8 @@ use crate::{client::Client, identity::Ids, model::Object, pipeline::TraceRecord}
 mod capture;
 mod defaults;
 mod frame;
+#[cfg(all(test, pandaprobe_shuttle))]
+mod interleavings;
 mod scope;
 mod scoped;
 mod stack;
