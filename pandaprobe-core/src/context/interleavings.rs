@@ -25,7 +25,7 @@ fn of(user: &str) -> Ids {
 
 #[test]
 fn a_slot_is_filled_once_and_with_what_is_then_delivered() {
-    explore(Time::StandsStill, 3_000, || {
+    explore(Time::Passes, 3_000, || {
         let whole = Whole::start(&Config::new());
         let trace = begin(whole.pipeline().intake(), Ids::default()).unwrap();
         let threads = ["ada", "bob"].map(|name| {
