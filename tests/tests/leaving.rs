@@ -350,6 +350,10 @@ fn secrets_in_the_text_around_them_are_found() {
         ("4111111111111111", "[redacted: card]"),
         ("4111111111111112", "4111111111111112"),
         ("tel:+4915112345678", "tel:[redacted: phone]"),
+        // Text whose words no spaces part.
+        ("我的邮箱是ada@example.com。", "我的邮箱是[redacted: email]。"),
+        ("卡号4111111111111111谢谢", "卡号[redacted: card]谢谢"),
+        ("鍵はsk-abcdefghijklmnop1234です", "鍵は[redacted: api_key]です"),
     ] {
         assert_eq!(redactor.text(text), expected);
     }

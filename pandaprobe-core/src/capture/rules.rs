@@ -128,7 +128,10 @@ impl Redactor {
     }
 
     fn ready(mut self, name: &str, patterns: &[&str], is_meant: fn(&str) -> bool) -> Self {
-        let rules = patterns.iter().filter_map(|pattern| Regex::new(pattern).ok());
+        // A word begins and ends as in ASCII: between a letter of Chinese and a Latin one there is no other boundary, and
+        // with one of Unicode a text that is not ASCII takes twenty times as long.
+        let ascii = |pattern: &&str| pattern.replace(r"\b", r"(?-u:\b)");
+        let rules = patterns.iter().filter_map(|pattern| Regex::new(&ascii(pattern)).ok());
         self.rules.extend(rules.map(|pattern| Rule { name: name.to_owned(), pattern, is_meant }));
         self
     }
