@@ -687,6 +687,44 @@ async fn any_service_of_http_fits_and_frames_pass_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_grpc_call_ended_as_its_trailers_say() {
+    let status = |code: &str| {
+        HeaderMap::from_iter([(axum::http::HeaderName::from_static("grpc-status"), code.parse().unwrap())])
+    };
+    // With a message the code comes after it, without one it is in the head.
+    let service = service_fn(move |request: axum::http::Request<(&'static str, bool)>| {
+        let (code, in_trailers) = *request.body();
+        let mut frames = vec![Frame::data(Bytes::from_static(b"message"))];
+        if in_trailers {
+            frames.insert(0, Frame::trailers(status(code)));
+        }
+        let mut response = axum::http::Response::new(WithTrailers(frames));
+        if !in_trailers {
+            *response.headers_mut() = status(code);
+        }
+        std::future::ready(Ok::<_, BoxError>(response))
+    });
+    for (code, error) in [("0", None), ("5", None), ("13", Some("gRPC status 13 INTERNAL")), ("x", None)] {
+        for in_trailers in [true, false] {
+            let captured = capture(|| async {
+                let service = PandaProbeLayer::new().trace(true).layer(service.clone());
+                let response = service.oneshot(axum::http::Request::new((code, in_trailers))).await.unwrap();
+                let mut body = std::pin::pin!(response.into_body());
+                while std::future::poll_fn(|cx| http_body::Body::poll_frame(body.as_mut(), cx))
+                    .await
+                    .is_some()
+                {}
+            })
+            .await;
+            let trace = captured.trace("GET /");
+            let status = if error.is_some() { TraceStatus::Error } else { TraceStatus::Completed };
+            assert_eq!(ended(trace), (status, error, None), "{code} {in_trailers}");
+            assert_eq!(trace.metadata["rpc.grpc.status_code"], code);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_error_of_the_service_is_the_error_of_the_trace() {
     let failing = service_fn(async |_: axum::http::Request<()>| {
         Err::<axum::http::Response<String>, BoxError>("overloaded".into())

@@ -65,7 +65,12 @@ where
         };
         let frame = ready!(exchange.run(|| inner.as_mut().poll_frame(cx)));
         match &frame {
-            Some(Ok(frame)) => exchange.read(frame.data_ref().map_or(0, Buf::remaining)),
+            Some(Ok(frame)) => {
+                exchange.read(frame.data_ref().map_or(0, Buf::remaining));
+                if let Some(trailers) = frame.trailers_ref() {
+                    exchange.ended(trailers);
+                }
+            }
             Some(Err(error)) => exchange.failed(error),
             None => {}
         }

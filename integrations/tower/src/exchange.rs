@@ -4,6 +4,16 @@ use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 use pandaprobe_core::{OpenScope, Trace, catching};
 
+/// The codes of gRPC that mean that the server failed, as the semantic conventions of OpenTelemetry have it.
+const SERVER_ERRORS: [(&str, &str); 6] = [
+    ("2", "UNKNOWN"),
+    ("4", "DEADLINE_EXCEEDED"),
+    ("12", "UNIMPLEMENTED"),
+    ("13", "INTERNAL"),
+    ("14", "UNAVAILABLE"),
+    ("15", "DATA_LOSS"),
+];
+
 /// One request until its response was sent. Its trace ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -44,6 +54,8 @@ impl Exchange {
             trace.set_metadata("http.status_code", status.as_u16());
         }
         self.end = if status.is_server_error() { End::Failed(status.to_string()) } else { End::Left };
+        // A gRPC response without messages says there how the call ended.
+        self.ended(headers);
         self.owed = announced(headers).or_else(|| body.size_hint().exact());
         if body.is_end_stream() || self.owed == Some(0) || self.has_no_body(status) {
             self.sent();
@@ -62,6 +74,19 @@ impl Exchange {
         self.owed = self.owed.map(|owed| owed.saturating_sub(bytes as u64));
         if self.owed == Some(0) {
             self.sent();
+        }
+    }
+
+    /// What comes after a body, and with gRPC says how the call ended, whatever the HTTP status.
+    pub(crate) fn ended(&mut self, trailers: &HeaderMap) {
+        let Some(code) = trailers.get("grpc-status").and_then(|code| code.to_str().ok()) else {
+            return;
+        };
+        if let Some(trace) = &self.trace {
+            trace.set_metadata("rpc.grpc.status_code", code);
+        }
+        if let Some((_, name)) = SERVER_ERRORS.iter().find(|(error, _)| *error == code) {
+            self.failed(format_args!("gRPC status {code} {name}"));
         }
     }
 

@@ -146,13 +146,14 @@ impl PandaProbeLayer {
     /// Whether each request is a trace; by default it is not, and what a handler records opens traces of its own.
     ///
     /// The trace is called `METHOD route`, or `METHOD path` if no [`route`](Self::route) is known. Its metadata are
-    /// `http.method`, `http.route` or else `http.path`, and `http.status_code`; never the query, a header or a body. It
+    /// `http.method`, `http.route` or else `http.path`, `http.status_code`, and `rpc.grpc.status_code` of a gRPC call; never the query, a header or a body. It
     /// ends with the body of the response:
     ///
     /// | end | status | error | `metadata["pandaprobe.end"]` |
     /// |---|---|---|---|
     /// | the body was sent | `COMPLETED` | | |
     /// | the same, with a status of 500 or more | `ERROR` | `503 Service Unavailable` | |
+    /// | the same, with a gRPC status of 2, 4, 12, 13, 14 or 15 | `ERROR` | `gRPC status 13 INTERNAL` | |
     /// | the service or the body returned an error | `ERROR` | the error | |
     /// | a panic (it goes on) | `ERROR` | `panicked: MESSAGE` | |
     /// | the request was dropped before it was answered | `ERROR` | `cancelled` | `cancelled` |
