@@ -707,7 +707,7 @@ async fn a_grpc_call_ended_as_its_trailers_say() {
     for (code, error) in [("0", None), ("5", None), ("13", Some("gRPC status 13 INTERNAL")), ("x", None)] {
         for in_trailers in [true, false] {
             let captured = capture(|| async {
-                let service = PandaProbeLayer::new().trace(true).layer(service.clone());
+                let service = PandaProbeLayer::new().trace(true).layer(service);
                 let response = service.oneshot(axum::http::Request::new((code, in_trailers))).await.unwrap();
                 let mut body = std::pin::pin!(response.into_body());
                 while std::future::poll_fn(|cx| http_body::Body::poll_frame(body.as_mut(), cx))

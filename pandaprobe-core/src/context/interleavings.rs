@@ -1,7 +1,5 @@
 //! Who a trace belongs to, in many interleavings of the threads that say so.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::sync::Arc;
 
 use super::{Scope, defaults::Defaults, set_user, user};

@@ -86,6 +86,15 @@ impl TraceData {
         }
     }
 
+    /// Adds the tags that are not there yet.
+    pub(crate) fn add_tags(&mut self, tags: impl IntoIterator<Item = String>) {
+        for tag in tags {
+            if !self.tags.contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+    }
+
     /// The first span of that name.
     pub fn span(&self, name: &str) -> Option<&SpanData> {
         self.spans.iter().find(|span| span.name == name)

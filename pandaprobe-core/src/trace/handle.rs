@@ -304,9 +304,7 @@ impl Trace {
         if let Some(record) = self.record() {
             let tag = tag.into();
             record.update(tag.len(), |state| {
-                if !state.data.tags.contains(&tag) {
-                    state.data.tags.push(tag);
-                }
+                state.data.add_tags([tag]);
                 0
             });
         }

@@ -69,7 +69,7 @@ impl Opening {
         let intake = self.intake()?;
         let mut here = Surroundings::here(&self.ids);
         let mut data = TraceData::new(self.name, Timestamp::now());
-        data.tags = union(std::mem::take(&mut here.tags), self.tags);
+        data.add_tags(std::mem::take(&mut here.tags).into_iter().chain(self.tags));
         data.metadata = std::mem::take(&mut here.metadata);
         data.metadata.extend(self.metadata);
         if let Some(position) = self.position.or_else(|| current()?.position()) {
@@ -134,7 +134,7 @@ impl Opening {
         if !self.tags.is_empty() {
             let tags = std::mem::take(&mut self.tags);
             trace.update(0, |state| {
-                state.data.tags = union(std::mem::take(&mut state.data.tags), tags);
+                state.data.add_tags(tags);
                 0
             });
         }
@@ -144,15 +144,6 @@ impl Opening {
         fill(&mut data);
         SpanRecord::start(trace, data, self.decoder.take())
     }
-}
-
-fn union(mut tags: Vec<String>, more: Vec<String>) -> Vec<String> {
-    for tag in more {
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-    tags
 }
 
 /// The id for a slot; tells `on_error` of one that is none.

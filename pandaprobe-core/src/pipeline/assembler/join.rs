@@ -278,11 +278,7 @@ impl Open {
         let (tags, metadata) =
             part.trace.with(|state| (state.data.tags.clone(), state.data.metadata.clone()));
         self.trace.with(|state| {
-            for tag in tags {
-                if !state.data.tags.contains(&tag) {
-                    state.data.tags.push(tag);
-                }
-            }
+            state.data.add_tags(tags);
             for (key, value) in metadata {
                 state.data.metadata.entry(key).or_insert(value);
             }
