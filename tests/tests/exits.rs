@@ -193,6 +193,41 @@ async fn a_stream_by_hand_ends_as_its_reader_leaves_it() {
 }
 
 #[tokio::test]
+async fn a_stream_of_results_failed_if_its_last_item_did() {
+    let items = |items: &[bool]| {
+        let items: Vec<Result<(), Outer>> =
+            items.iter().map(|ok| ok.then_some(()).ok_or_else(broken)).collect();
+        futures_util::stream::iter(items)
+    };
+    let captured = capture(|| async {
+        trace("failed")
+            .scope(async |_| {
+                assert_eq!(span("recovered").try_scope_stream(items(&[false, true])).count().await, 2);
+                assert_eq!(span("failed").try_scope_stream(items(&[true, false])).count().await, 2);
+                let mut left = Box::pin(span("left at once").try_scope_stream(items(&[true, false, true])));
+                while let Some(Ok(())) = left.next().await {}
+                drop(left);
+                let mut left = Box::pin(span("left earlier").try_scope_stream(items(&[true, false])));
+                left.next().await.unwrap().unwrap();
+            })
+            .await;
+        assert_eq!(trace("whole").try_scope_stream(items(&[false])).count().await, 1);
+    })
+    .await;
+    let trace = captured.trace("failed");
+    let error = Some("no route: cable cut".to_owned());
+    assert_eq!(end_of(trace, "recovered"), (SpanStatus::Ok, None, None));
+    assert_eq!(end_of(trace, "failed"), (SpanStatus::Error, error.clone(), None));
+    assert_eq!(end_of(trace, "left at once"), (SpanStatus::Error, error, None));
+    assert_eq!(end_of(trace, "left earlier"), (SpanStatus::Ok, None, Some("stopped_by_reader".to_owned())));
+    let whole = captured.trace("whole");
+    assert_eq!(
+        (whole.status, &whole.metadata["pandaprobe.error"]),
+        (TraceStatus::Error, &json!("no route: cable cut"))
+    );
+}
+
+#[tokio::test]
 async fn an_error_whose_display_panics_is_still_returned() {
     #[derive(Debug)]
     struct Rude;
