@@ -15,14 +15,14 @@ use serde_json::Value;
 use crate::{
     client::{self, Client},
     config::DEFAULT_LINGER,
-    context::{Position, scoped_ids},
+    context::{Position, scoped_ids, told},
     error_text::{ErrorText, text_of},
     identity::{Ids, Slot},
     model::{Object, SpanId, SpanKind, TokenUsage, TraceId},
     pipeline::{Decode, LoopPart, LoopRole, object_bytes, shallow, shallow_object, value_bytes},
     report::{ReportKind, afterwards},
     sync::{Mutex, lock},
-    trace::{Alone, Opening, Span, told},
+    trace::{Alone, Opening, Span},
 };
 
 /// Turns the callbacks of a framework into spans. Cheap to clone, safe to share between any number of

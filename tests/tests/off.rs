@@ -21,6 +21,8 @@ fn decorated(user: &str, number: u64) -> usize {
 fn nothing_is_allocated_when_nothing_is_recorded() {
     // The first call looks at the environment, which has no key.
     trace("first").run(|_| ());
+    // The first one makes the place of the process default.
+    pandaprobe::set_user("user-abc");
     let layer = PandaProbeLayer::new().user_header("x-user-id").tag("http").metadata("k", "v").trace(true);
     let mut service =
         layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(String::new())))));
@@ -45,6 +47,13 @@ fn nothing_is_allocated_when_nothing_is_recorded() {
             // An id that is said explicitly is not copied either.
             trace("named").user_id("user-abc").session_id("conversation-123").tags(["one"]).run(|_| ());
             decorated("user-abc", 7);
+            let scope =
+                pandaprobe::user("user-abc").session("conversation-123").tag("one").metadata("key", 1);
+            let scoped = scope.scope(async {
+                pandaprobe::set_user("user-def");
+                pandaprobe::session("inner").run(|| trace("in a scope").run(|_| ()));
+            });
+            assert!(pin!(scoped).poll(&mut Context::from_waker(Waker::noop())).is_ready());
             let answer = service.call(Request::new(()));
             assert!(pin!(answer).poll(&mut Context::from_waker(Waker::noop())).is_ready());
         }

@@ -9,14 +9,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::Scope;
+use super::{Scope, told};
 use crate::{
     identity::Slot,
     model::{Object, TraceData, TraceId},
     pipeline::shallow,
     report::{ReportKind, Reporter},
     sync::{Mutex, lock},
-    trace::told,
 };
 
 /// How many ids of traces are collected unless told otherwise.

@@ -4,8 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use tokio::task;
 
-use super::{Frame, Position, current};
+use super::{Frame, Position, current, said};
 use crate::{
+    client::anything_enabled,
     identity::{Ids, Slot},
     report::ReportKind,
     sync::{
@@ -29,22 +30,22 @@ use crate::{
 /// # }
 /// ```
 ///
+/// While [nothing can be recorded](crate::is_enabled) the id is not kept, and the slot is blocked: call it after
+/// [`init`](crate::init).
+///
 /// An id that is empty, longer than 255 characters or holds a NUL blocks the slot: what begins here then has
 /// no user, rather than the wrong one.
 pub fn set_user(id: impl Into<String>) {
-    set("user", |ids| &mut ids.user, Slot::user(id));
+    set("user", |ids| &mut ids.user, said("set_user", || Slot::user(id)));
 }
 
 /// Says to which agent lifecycle everything belongs that begins here from now on. The rules are those of
 /// [`set_user`].
 pub fn set_session(id: impl Into<String>) {
-    set("session", |ids| &mut ids.session, Slot::session(id));
+    set("session", |ids| &mut ids.session, said("set_session", || Slot::session(id)));
 }
 
 fn set(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
-    if let Slot::Blocked(why) = &value {
-        crate::client::report(ReportKind::InvalidId, format!("set_{what}: {why}"));
-    }
     match current() {
         Some(frame) => set_in_scope(&frame, pick, value),
         None => DEFAULTS.set(what, pick, value),
@@ -96,6 +97,9 @@ impl Defaults {
             return told(self.layer.set(pick, value));
         }
         *pick(&mut lock(&self.refused)) = value;
+        if !anything_enabled() {
+            return;
+        }
         let message =
             format!("set_{what} was called outside of any scope where it could land on others: open a scope");
         crate::client::report(ReportKind::IdentityRefused, message);

@@ -5,7 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::{client::Client, identity::Ids, model::Object, pipeline::TraceRecord};
+use crate::{
+    client::{self, Client},
+    identity::{Ids, Refusal, Slot},
+    model::Object,
+    pipeline::TraceRecord,
+    report::ReportKind,
+};
 
 mod capture;
 mod defaults;
@@ -87,4 +93,18 @@ pub(crate) fn ids_within(explicit: &Ids, position: &Position) -> Ids {
     };
     let (inside, outside) = frame.ids_around(&position.trace);
     explicit.or(&inside).or(&outside.changed_since(&position.trace.begun_under))
+}
+
+/// An id that somebody says once and for long; tells `on_error` of one that is none.
+pub(crate) fn told(what: &str, slot: Slot) -> Slot {
+    if let Slot::Blocked(why) = &slot {
+        client::report(ReportKind::InvalidId, format!("{what}: {why}"));
+    }
+    slot
+}
+
+/// [`told`] of an id for what is done now. Where nothing is recorded nothing is copied, and the slot is blocked, not unset:
+/// were a client made meanwhile, whomever something further out names would fill it.
+pub(crate) fn said(what: &str, slot: impl FnOnce() -> Slot) -> Slot {
+    if client::anything_enabled() { told(what, slot()) } else { Slot::Blocked(Refusal::SwitchedOff) }
 }

@@ -5,20 +5,22 @@ use std::{fmt, future::IntoFuture, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Active, Collector, Frame, Scoped, current, frame,
+    Active, Collector, Frame, Scoped, current, frame, said,
     scoped::{Home, Plan},
     stack::unique,
 };
 use crate::{
-    client::Client,
+    client::{Client, anything_enabled},
     identity::{Ids, Slot},
     model::Object,
     pipeline::shallow,
-    report::ReportKind,
     sync::Mutex,
 };
 
 /// Session, user, tags and metadata for whatever begins inside of it.
+///
+/// While [nothing can be recorded](crate::is_enabled) a scope copies nothing. If a client is made before the scope ends, what
+/// begins inside then has no session or user from this scope, and none from another one in its place; its metadata say so.
 ///
 /// Scopes nest and combine: an inner one that sets only the user keeps the outer session. Choose the form by
 /// what it surrounds:
@@ -108,31 +110,37 @@ impl Scope {
 
     /// Sets the session; see [`session`].
     pub fn session(mut self, id: impl Into<String>) -> Self {
-        self.ids.session = reported("session", Slot::session(id));
+        self.ids.session = said("session scope", || Slot::session(id));
         self
     }
 
     /// Sets the user; see [`user`].
     pub fn user(mut self, id: impl Into<String>) -> Self {
-        self.ids.user = reported("user", Slot::user(id));
+        self.ids.user = said("user scope", || Slot::user(id));
         self
     }
 
     /// Adds a tag to traces inside.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.tags.push(tag.into());
+        if anything_enabled() {
+            self.tags.push(tag.into());
+        }
         self
     }
 
     /// Adds tags to traces inside.
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.tags.extend(tags.into_iter().map(Into::into));
+        if anything_enabled() {
+            self.tags.extend(tags.into_iter().map(Into::into));
+        }
         self
     }
 
     /// Adds metadata to traces inside. The innermost value of a key wins.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.metadata.insert(key.into(), shallow(value.into()));
+        if anything_enabled() {
+            self.metadata.insert(key.into(), shallow(value.into()));
+        }
         self
     }
 
@@ -193,13 +201,6 @@ impl Scope {
             ..Frame::default()
         })
     }
-}
-
-fn reported(what: &str, slot: Slot) -> Slot {
-    if let Slot::Blocked(why) = &slot {
-        crate::client::report(ReportKind::InvalidId, format!("{what} scope: {why}"));
-    }
-    slot
 }
 
 impl fmt::Debug for Scope {

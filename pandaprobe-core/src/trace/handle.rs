@@ -8,14 +8,13 @@ use serde_json::Value;
 use super::{
     Opening, SpanBuilder, StepStream, TraceStream,
     ending::{Begin, Ends, Verdict, done, ending, run, watched},
-    place::told,
     stream::Unjudged,
 };
 use crate::{
     client::{self, Client},
-    context::{Home, OpenScope, Plan, Position, Scoped, current},
+    context::{Home, OpenScope, Plan, Position, Scoped, current, said},
     error_text::{ErrorText, text_of},
-    identity::{Refusal, Slot},
+    identity::Slot,
     model::{TraceData, TraceId, TraceStatus, last_assistant},
     pipeline::{Exit, Root, TraceRecord, object_bytes, shallow, value_bytes},
 };
@@ -75,13 +74,13 @@ impl TraceBuilder {
     /// The agent lifecycle it belongs to, whatever scopes say. An id that is none leaves the trace without a
     /// session.
     pub fn session_id(mut self, id: impl Into<String>) -> Self {
-        self.opening.ids.session = explicit("session_id of a trace", || Slot::session(id));
+        self.opening.ids.session = said("session_id of a trace", || Slot::session(id));
         self
     }
 
     /// Whose activity it is, whatever scopes say. An id that is none leaves the trace without a user.
     pub fn user_id(mut self, id: impl Into<String>) -> Self {
-        self.opening.ids.user = explicit("user_id of a trace", || Slot::user(id));
+        self.opening.ids.user = said("user_id of a trace", || Slot::user(id));
         self
     }
 
@@ -204,12 +203,6 @@ impl TraceBuilder {
         let trace = self.start();
         trace.home().inside(|| run(&trace, failed, || f(&trace)))
     }
-}
-
-/// The slot that a caller fills. Where nothing is recorded it is blocked and not unset: were a client made before the
-/// trace begins, an unset one would be filled by whom a scope names.
-fn explicit(what: &str, slot: impl FnOnce() -> Slot) -> Slot {
-    if client::anything_enabled() { told(what, slot()) } else { Slot::Blocked(Refusal::SwitchedOff) }
 }
 
 impl Begin for TraceBuilder {

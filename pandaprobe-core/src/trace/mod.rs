@@ -13,6 +13,6 @@ pub use decorated::{
 };
 pub use ending::{Outcome, Watched, catching, watched};
 pub use handle::{Trace, TraceBuilder, current_trace_id, trace};
-pub(crate) use place::{Alone, Opening, told};
+pub(crate) use place::{Alone, Opening};
 pub use span::{Span, SpanBuilder, current_span, span};
 pub use stream::{JudgeItem, SpanStream, StepStream, TraceStream, Unjudged};

@@ -6,10 +6,9 @@ use std::sync::{Arc, OnceLock};
 use crate::{
     client::{self, Client},
     context::{Position, Surroundings, current, ids_within},
-    identity::{Ids, Slot},
+    identity::Ids,
     model::{Object, SpanData, Timestamp, TraceData},
     pipeline::{self, Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
-    report::ReportKind,
 };
 
 /// The metadata key that leads from a trace to the one it was begun in.
@@ -144,12 +143,4 @@ impl Opening {
         fill(&mut data);
         SpanRecord::start(trace, data, self.decoder.take())
     }
-}
-
-/// The id for a slot; tells `on_error` of one that is none.
-pub(crate) fn told(what: &str, slot: Slot) -> Slot {
-    if let Slot::Blocked(why) = &slot {
-        client::report(ReportKind::InvalidId, format!("{what}: {why}"));
-    }
-    slot
 }
