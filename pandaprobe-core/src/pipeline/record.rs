@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
 use super::{
     Settings,
     budget::{Budget, Charge},
@@ -16,6 +14,7 @@ use super::{
     loops::LoopPart,
     queue::Waiter,
     stamps::Stamps,
+    values::{EMPTY, flatten, shallow, shallow_object, span_bytes, trace_bytes},
 };
 use crate::{
     context::Collector,
@@ -180,9 +179,6 @@ pub(crate) struct Begun {
     pub(crate) capture: Option<Arc<Collector>>,
     pub(crate) part: Option<LoopPart>,
 }
-
-/// What an empty trace or span takes.
-const EMPTY: usize = 512;
 
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
@@ -463,63 +459,6 @@ impl fmt::Debug for SpanRecord {
     }
 }
 
-fn trace_bytes(data: &TraceData) -> usize {
-    let tags: usize = data.tags.iter().map(String::len).sum();
-    let values: usize = data.input.iter().chain(&data.output).map(value_bytes).sum();
-    data.name.len() + tags + values + object_bytes(&data.metadata)
-}
-
-fn span_bytes(data: &SpanData) -> usize {
-    let parameters = data.model_parameters.as_ref().map_or(0, object_bytes);
-    let values: usize = data.input.iter().chain(&data.output).map(value_bytes).sum();
-    data.name.len() + values + object_bytes(&data.metadata) + parameters
-}
-
-/// Roughly how many bytes a value holds.
-pub(crate) fn value_bytes(value: &Value) -> usize {
-    walk(value).0
-}
-
-pub(crate) fn object_bytes(object: &Object) -> usize {
-    object.iter().map(|(key, value)| key.len() + 32 + value_bytes(value)).sum()
-}
-
-/// The value, or a text in its place if it nests so deeply that copying or dropping it would overflow a stack.
-pub(crate) fn shallow(value: Value) -> Value {
-    const DEEPEST: usize = 1_000;
-    let (_, depth) = walk(&value);
-    if depth <= DEEPEST {
-        return value;
-    }
-    dismantle(value);
-    Value::String(format!("[left out by pandaprobe: nested {depth} levels deep]"))
-}
-
-/// Bytes and depth, without recursion: an application can nest deeper than a stack is high.
-fn walk(value: &Value) -> (usize, usize) {
-    let (mut bytes, mut deepest) = (0, 0);
-    let mut rest = vec![(value, 1)];
-    while let Some((value, depth)) = rest.pop() {
-        bytes += size_of::<Value>();
-        deepest = deepest.max(depth);
-        match value {
-            Value::String(text) => bytes += text.len(),
-            Value::Array(items) => rest.extend(items.iter().map(|item| (item, depth + 1))),
-            Value::Object(fields) => {
-                bytes += fields.keys().map(|key| key.len() + 32).sum::<usize>();
-                rest.extend(fields.values().map(|field| (field, depth + 1)));
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    (bytes, deepest)
-}
-
-/// [`shallow`] for each value of an object.
-pub(crate) fn shallow_object(object: Object) -> Object {
-    object.into_iter().map(|(key, value)| (key, shallow(value))).collect()
-}
-
 /// Makes a trace that was assembled elsewhere one that can be handled like all others. Gives the bytes that it holds.
 pub(super) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
     let ids = Ids {
@@ -539,24 +478,4 @@ pub(super) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
     trace.metadata = shallow_object(std::mem::take(&mut trace.metadata));
     trace.spans.iter_mut().for_each(flatten);
     EMPTY + trace_bytes(trace) + trace.spans.iter().map(|span| EMPTY + span_bytes(span)).sum::<usize>()
-}
-
-/// Code that copies and drops values must not meet one that is nested deeper than a stack is high.
-pub(super) fn flatten(span: &mut SpanData) {
-    for value in span.input.iter_mut().chain(&mut span.output) {
-        *value = shallow(value.take());
-    }
-    span.metadata = shallow_object(std::mem::take(&mut span.metadata));
-    span.model_parameters = span.model_parameters.take().map(shallow_object);
-}
-
-fn dismantle(value: Value) {
-    let mut rest = vec![value];
-    while let Some(value) = rest.pop() {
-        match value {
-            Value::Array(items) => rest.extend(items),
-            Value::Object(fields) => rest.extend(fields.into_iter().map(|(_, field)| field)),
-            _ => {}
-        }
-    }
 }

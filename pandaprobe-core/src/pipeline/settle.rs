@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     decode::Decode,
-    record::{Exit, SpanRecord, flatten},
+    record::{Exit, SpanRecord},
+    values::flatten,
 };
 use crate::{
     model::{SpanData, SpanStatus, TraceData, TraceStatus, last_assistant, last_user},

@@ -14,7 +14,8 @@ use crate::{
     pipeline::{
         budget::{Budget, Charge},
         loops::{Before, Call, LoopPart, LoopRole, RanBy, Tool, Turn},
-        record::{SpanRecord, value_bytes},
+        record::SpanRecord,
+        values::value_bytes,
     },
 };
 

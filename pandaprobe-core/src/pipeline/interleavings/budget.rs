@@ -1,0 +1,55 @@
+//! The budget: what is held is what was taken and not given back.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{envelope, reporter};
+use crate::{
+    model::TraceId,
+    pipeline::{
+        budget::{Budget, Charge},
+        queue::Queue,
+    },
+    sync::{
+        model::{Time, explore},
+        thread,
+    },
+};
+
+#[test]
+fn no_more_is_held_than_the_budget_has() {
+    const MOST: usize = 100;
+    explore(Time::Passes, 10_000, || {
+        let queue = Arc::new(Queue::new(usize::MAX, reporter()));
+        let budget = Arc::new(Budget::new(MOST, Arc::clone(&queue)));
+        let take = |budget: &Arc<Budget>, bytes| {
+            let mut charge = Charge::empty(budget);
+            let had = charge.grow(bytes);
+            assert!(budget.held() <= MOST, "{} are held", budget.held());
+            had.then_some(charge)
+        };
+        let threads = [(60, 30), (50, 20), (40, 40)].map(|(much, little)| {
+            let (queue, budget) = (Arc::clone(&queue), Arc::clone(&budget));
+            thread::spawn(move || {
+                if let Some(charge) = take(&budget, much) {
+                    queue.push(envelope(TraceId::random(), much), charge);
+                }
+                let (one, other) = (take(&budget, little), take(&budget, little));
+                if let (Some(mut one), Some(other)) = (one, other) {
+                    one.absorb(other);
+                    assert!(budget.held() >= 2 * little);
+                    one.shrink(little);
+                    assert!(budget.held() >= little);
+                }
+            })
+        });
+        if let Some(item) = queue.take(Instant::now()) {
+            queue.finish(item);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(budget.held(), queue.waiting_bytes());
+        queue.close();
+        assert_eq!((budget.held(), queue.waiting_bytes(), queue.len()), (0, 0, 0));
+    });
+}
