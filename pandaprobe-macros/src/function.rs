@@ -205,17 +205,20 @@ fn named(path: &TypePath) -> Returned<'_> {
     match last.ident.to_string().as_str() {
         "BoxFuture" | "LocalBoxFuture" => Returned::Future { is_boxed: true, output: types_of(last).next() },
         "BoxStream" | "LocalBoxStream" => Returned::Stream { is_boxed: true },
-        "Pin" => match types_of(last).next() {
-            Some(Type::Path(boxed)) => match boxed.path.segments.last() {
-                Some(last) if last.ident == "Box" => match types_of(last).next() {
-                    Some(Type::TraitObject(object)) => dynamic(&object.bounds, true),
-                    _ => Returned::Other,
-                },
-                _ => Returned::Other,
-            },
-            _ => Returned::Other,
-        },
+        "Pin" => pinned(last).map_or(Returned::Other, |bounds| dynamic(bounds, true)),
         _ => Returned::Other,
+    }
+}
+
+/// What is in a `Pin<Box<dyn …>>`.
+fn pinned(pin: &PathSegment) -> Option<&Punctuated<TypeParamBound, Token![+]>> {
+    let Type::Path(boxed) = types_of(pin).next()? else {
+        return None;
+    };
+    let last = boxed.path.segments.last().filter(|last| last.ident == "Box")?;
+    match types_of(last).next()? {
+        Type::TraitObject(object) => Some(&object.bounds),
+        _ => None,
     }
 }
 

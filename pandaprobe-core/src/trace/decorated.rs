@@ -119,14 +119,10 @@ pub fn decorated_run_of_stream<B: Decorated, S: Stream, E, J: FnMut(&S::Item) ->
 ) -> Result<StepStream<B, S, J>, E> {
     let (handle, mut home) = builder.begin();
     let result = home.inside(|| catching(body, |message| handle.end(Exit::Panicked(message))));
-    match result {
-        Ok(stream) => Ok(StepStream::begun(handle, home, stream, judge_item)),
-        Err(error) => {
-            let result = Err(error);
-            handle.end(verdict::<B, _>(&handle, &result, judge));
-            result.map(|stream: S| StepStream::begun(handle, home, stream, judge_item))
-        }
+    if result.is_err() {
+        handle.end(verdict::<B, _>(&handle, &result, judge));
     }
+    result.map(|stream| StepStream::begun(handle, home, stream, judge_item))
 }
 
 /// A value that is only talked about: what calls this is never reached.

@@ -185,7 +185,7 @@ impl TraceBuilder {
         S: Stream<Item = Result<T, E>>,
         E: ErrorText<How>,
     {
-        StepStream::new(self, stream, |item: &Result<T, E>| item.as_ref().err().map(text_of))
+        StepStream::new(self, stream, error_of::<T, E, How>)
     }
 
     /// [`scope`](Self::scope) for synchronous code.
@@ -231,7 +231,12 @@ impl std::fmt::Debug for TraceBuilder {
 
 /// `Err` means failure.
 pub(super) fn failed<T, E: ErrorText<How>, How>(result: &Result<T, E>) -> Exit {
-    result.as_ref().err().map_or(Exit::Done, |error| Exit::Failed(text_of(error)))
+    error_of(result).map_or(Exit::Done, Exit::Failed)
+}
+
+/// The text of the error, if it is one.
+pub(super) fn error_of<T, E: ErrorText<How>, How>(result: &Result<T, E>) -> Option<String> {
+    result.as_ref().err().map(text_of)
 }
 
 /// A live trace. Clones are the same trace, usable from any task or thread. Without a client that records,

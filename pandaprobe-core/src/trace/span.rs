@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     Alone, Opening, SpanStream, StepStream,
     ending::{Begin, Ends, Verdict, done, ending, run, watched},
-    handle::failed,
+    handle::{error_of, failed},
     stream::Unjudged,
 };
 use crate::{
@@ -173,7 +173,7 @@ impl SpanBuilder {
         S: Stream<Item = Result<T, E>>,
         E: ErrorText<How>,
     {
-        StepStream::new(self, stream, |item: &Result<T, E>| item.as_ref().err().map(text_of))
+        StepStream::new(self, stream, error_of::<T, E, How>)
     }
 
     /// [`scope`](Self::scope) for synchronous code.
