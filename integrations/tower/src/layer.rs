@@ -146,8 +146,8 @@ impl PandaProbeLayer {
     /// Whether each request is a trace; by default it is not, and what a handler records opens traces of its own.
     ///
     /// The trace is called `METHOD route`, or `METHOD path` if no [`route`](Self::route) is known. Its metadata are
-    /// `http.method`, `http.route` or else `http.path`, `http.status_code`, and `rpc.grpc.status_code` of a gRPC call; never the query, a header or a body. It
-    /// ends with the body of the response:
+    /// `http.method`, `http.route` or else `http.path`, `http.status_code`, and `rpc.grpc.status_code` of a gRPC call; never
+    /// the query, a header or a body. It ends with the body of the response:
     ///
     /// | end | status | error | `metadata["pandaprobe.end"]` |
     /// |---|---|---|---|
