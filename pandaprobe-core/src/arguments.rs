@@ -4,6 +4,7 @@
 mod given;
 mod judge;
 mod kept;
+mod mend;
 
 use std::{
     any::type_name_of_val,
@@ -14,6 +15,7 @@ use std::{
 pub use given::{Given, given};
 pub use judge::{JudgeAny, JudgeDebug, JudgeDeref, JudgeError, JudgeText, JudgeValue, Returned};
 use kept::Kept;
+use mend::mend;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,7 +57,10 @@ impl<T: Serialize + ?Sized> BySerialize for &&Captured<'_, T> {
             self.0,
             Kept::new(self.1),
             |kept| serde_json::to_writer(kept, self.0),
-            |text| serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            |text, cut| match cut {
+                Some(mark) => mend(text, mark),
+                None => serde_json::from_str(text).ok(),
+            },
         )
     }
 }
@@ -68,7 +73,7 @@ pub trait ByDebug {
 
 impl<T: Debug + ?Sized> ByDebug for &Captured<'_, T> {
     fn pandaprobe_capture(&self) -> Value {
-        guarded(self.0, Kept::new(self.1), |kept| write!(kept, "{:?}", self.0), Value::String)
+        guarded(self.0, Kept::new(self.1), |kept| write!(kept, "{:?}", self.0), |_, _| None)
     }
 }
 
@@ -93,7 +98,7 @@ fn guarded<T: ?Sized, E: Display>(
     value: &T,
     mut kept: Kept,
     write: impl FnOnce(&mut Kept) -> Result<(), E>,
-    made: impl FnOnce(String) -> Value,
+    read: impl FnOnce(&str, Option<&str>) -> Option<Value>,
 ) -> Value {
     let name = type_name_of_val(value);
     if LOCKS.iter().any(|lock| name.contains(lock)) {
@@ -103,8 +108,8 @@ fn guarded<T: ?Sized, E: Display>(
     let written = || write(&mut kept).map_err(|error| error.to_string());
     match catch_unwind(AssertUnwindSafe(written)) {
         Err(_) => format!("<{name}: writing it panicked>").into(),
-        Ok(_) if kept.is_full => kept.cut().into(),
-        Ok(Ok(())) => made(kept.text()),
+        Ok(_) if kept.is_full => kept.cut(read),
+        Ok(Ok(())) => kept.whole(read),
         Ok(Err(error)) => format!("<{name}: it cannot be written: {error}>").into(),
     }
 }

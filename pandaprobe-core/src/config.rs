@@ -314,8 +314,10 @@ impl Config {
     /// withheld is counted, and so are later spans and scores of it. If it panics, the trace is withheld.
     ///
     /// It sees what was recorded: redaction comes after it. Of a trace that was sent before, [live](Self::live) or with
-    /// spans open, it sees each further part: the trace with the spans that are new. It runs on a thread of the client; what
-    /// it records itself is recorded like all else, so it should record nothing. The trace keeps its id.
+    /// spans open, it sees each further part: the trace with the spans that are new. A live trace whose end is withheld stays
+    /// `RUNNING` at the backend. It runs on a thread of the client; what
+    /// it records itself is recorded like all else, so it should record nothing. The trace keeps its id. An id of a user or
+    /// session that it sets and that is none (empty, over 255 characters, with a NUL) is left out.
     ///
     /// ```
     /// use pandaprobe_core::Config;
@@ -333,8 +335,8 @@ impl Config {
         self
     }
 
-    /// Whether content is sent: inputs, outputs, reasoning, the texts of errors, parameters that hold text, the reasons of
-    /// scores. Without it structure, names, ids, tags, metadata, models, tokens and times stay. It is sent unless switched off.
+    /// Whether content is sent: inputs, outputs, reasoning, the texts of errors, the reasons of scores, and parameters but for
+    /// numbers, switches and words from lists such as `tool_choice`. Without it structure, names, ids, tags, metadata, models, tokens and times stay. It is sent unless switched off.
     pub fn capture_content(mut self, content: bool) -> Self {
         self.capture_content = content;
         self

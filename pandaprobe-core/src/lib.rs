@@ -5,6 +5,7 @@ mod capture;
 mod client;
 mod config;
 mod context;
+mod cut;
 mod error_text;
 mod export;
 mod handler;

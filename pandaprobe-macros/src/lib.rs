@@ -45,7 +45,7 @@ use arguments::Target;
 /// its sources; if it is no `std::error::Error`, its `Display`, else its `Debug`, else the name of its type.
 ///
 /// Arguments are captured by name, `self` never: through `Serialize` where the type has it, else `Debug`, else by the name of
-/// the type; at most 64 KiB of each (1 MiB of one called `messages`), the rest is cut with a note. Types whose name shows a
+/// the type; at most 64 KiB of each (1 MiB of one called `messages`), the rest is cut, and said so where it is missing. Types whose name shows a
 /// lock (`Mutex`, `RwLock`, `DashMap`, …) are told by name alone; one that hides a lock inside and waits for it when it is
 /// serialised wants `skip`. A generic argument is captured by what its bounds say. Arguments whose names begin with `__` are
 /// not captured.

@@ -643,7 +643,8 @@ async fn of_a_long_conversation_the_last_message_is_found() {
     let talk = vec![message("user", "z".repeat(2 << 20))];
     let captured = capture(|| async { chat(talk, 0.5).await }).await;
     let input = captured.trace("chat").input.clone().unwrap_or_default();
-    assert!(input["messages"].as_str().is_some_and(|text| text.ends_with("longer than 1048576 bytes]")));
+    let cut = input["messages"][0]["content"].as_str();
+    assert!(cut.is_some_and(|text| text.ends_with("z… [cut by pandaprobe: more than 1048576 bytes in all]")));
 }
 
 #[test]

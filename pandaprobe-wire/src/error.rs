@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::{WireError, limits::head_chars};
+use crate::{
+    WireError,
+    limits::{head_chars, marked},
+};
 
 /// Characters kept of a body that stands for a message.
 const MAX_HEAD: usize = 500;
@@ -52,7 +55,9 @@ fn of_value(value: &Value) -> WireError {
     let source = if inner.is_object() { inner } else { value };
     WireError {
         status: None,
-        message: head_chars(message.unwrap_or_default(), MAX_MESSAGE).to_owned(),
+        message: message
+            .map(|text| marked(head_chars(text, MAX_MESSAGE), text.len() as u64))
+            .unwrap_or_default(),
         kind: word(source, "type"),
         code: word(source, "code"),
     }
@@ -76,6 +81,7 @@ fn is_something(value: &Value) -> bool {
 }
 
 fn head(body: &[u8]) -> String {
-    let start = &body[..body.len().min(4 * MAX_HEAD + 64)];
-    head_chars(String::from_utf8_lossy(start).trim(), MAX_HEAD).to_owned()
+    let start = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_HEAD + 64)]);
+    let kept = head_chars(start.trim(), MAX_HEAD);
+    if kept.len() == start.trim().len() { kept.to_owned() } else { marked(kept, body.len() as u64) }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::limits::{Notes, head_bytes};
+use crate::limits::{Notes, head_bytes, marked};
 
 /// Containers nested deeper than this become text.
 const MAX_DEPTH: usize = 100;
@@ -135,7 +135,7 @@ impl<'a> Repair<'a> {
     fn flatten(&mut self) {
         let length = container_len(self.rest());
         let text = head_bytes(&self.text[self.at..self.at + length], MAX_FLAT);
-        let string = Value::from(text).to_string();
+        let string = Value::from(marked(text, length as u64)).to_string();
         self.replace(length, string.as_bytes(), "deep nesting turned into text");
     }
 }

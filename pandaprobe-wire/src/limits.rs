@@ -104,6 +104,15 @@ pub(crate) fn head_bytes(text: &str, limit: usize) -> &str {
     &text[..end]
 }
 
+/// `text`, or as much of it as `head` says, and that it was cut.
+pub(crate) fn marked(head: &str, whole: u64) -> String {
+    if head.len() as u64 == whole {
+        head.to_owned()
+    } else {
+        format!("{head}… [cut by pandaprobe: {whole} bytes in all]")
+    }
+}
+
 /// The first `limit` characters of `text`.
 pub(crate) fn head_chars(text: &str, limit: usize) -> &str {
     text.char_indices().nth(limit).map_or(text, |(end, _)| &text[..end])

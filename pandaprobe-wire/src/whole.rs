@@ -4,7 +4,7 @@ use crate::{
     MAX_BODY, MAX_UNKNOWN_BODY, Operation, WireError,
     dialect::{Answer, Decoder, Raw},
     error, json as lenient,
-    limits::Notes,
+    limits::{Notes, marked},
     media,
 };
 
@@ -125,9 +125,10 @@ pub(crate) fn text_or_size(bytes: &[u8], total: u64) -> Option<Value> {
     let is_cut = |error: &std::str::Utf8Error| error.error_len().is_none();
     match std::str::from_utf8(bytes) {
         Ok("") => None,
-        Ok(text) => Some(Value::from(text)),
+        Ok(text) => Some(Value::from(marked(text, total))),
         Err(error) if is_cut(&error) => {
-            Some(Value::from(String::from_utf8_lossy(&bytes[..error.valid_up_to()])))
+            let text = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            Some(Value::from(marked(&text, total)))
         }
         Err(_) => Some(json!({"type": "binary", "bytes": total})),
     }

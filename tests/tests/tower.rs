@@ -738,6 +738,33 @@ async fn an_error_of_the_service_is_the_error_of_the_trace() {
     assert_eq!(ended(captured.trace("/")), (TraceStatus::Error, Some("overloaded"), None));
 }
 
+/// One whose text is a bug.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // `to_string` panics on it.
+        Err(std::fmt::Error)
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test]
+async fn an_error_whose_text_panics_does_not_panic_the_request() {
+    let failing =
+        service_fn(async |_: axum::http::Request<()>| Err::<axum::http::Response<String>, _>(Unspeakable));
+    let captured = capture(|| async {
+        let service = PandaProbeLayer::new().root_trace(|_| "job".to_owned()).layer(failing);
+        let Err(Unspeakable) = service.oneshot(axum::http::Request::new(())).await else {
+            panic!("an answer of one that has none");
+        };
+    })
+    .await;
+    assert_eq!(ended(captured.trace("job")).1, Some("an error whose text panicked"));
+}
+
 #[tokio::test]
 async fn a_body_that_nobody_reads_ends_its_request() {
     let app = Router::new()

@@ -1,5 +1,7 @@
 //! A request and its response: the scope of both, and how the trace of both ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body;
 use pandaprobe_core::{OpenScope, Trace, catching};
@@ -65,7 +67,9 @@ impl Exchange {
     /// The service or the body returned an error.
     pub(crate) fn failed(&mut self, error: impl ToString) {
         if !matches!(self.end, End::Failed(_) | End::Panicked(_)) {
-            self.end = End::Failed(error.to_string());
+            // Its text is the service's own code.
+            let text = catch_unwind(AssertUnwindSafe(|| error.to_string()));
+            self.end = End::Failed(text.unwrap_or_else(|_| "an error whose text panicked".to_owned()));
         }
     }
 

@@ -2,6 +2,10 @@
 
 use std::{fmt, io};
 
+use serde_json::Value;
+
+use crate::cut::longer_than;
+
 /// Keeps what fits, and stops whoever writes more.
 pub(super) struct Kept {
     most: usize,
@@ -21,14 +25,18 @@ impl Kept {
         !self.is_full
     }
 
-    pub(super) fn text(self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+    /// What was written, as `read` sees it, or as text.
+    pub(super) fn whole(self, read: impl FnOnce(&str, Option<&str>) -> Option<Value>) -> Value {
+        let text = String::from_utf8_lossy(&self.bytes).into_owned();
+        read(&text, None).unwrap_or(Value::String(text))
     }
 
-    pub(super) fn cut(mut self) -> String {
-        let most = self.most;
+    /// What was written until it was full, as `read` sees it, or as text.
+    pub(super) fn cut(mut self, read: impl FnOnce(&str, Option<&str>) -> Option<Value>) -> Value {
+        let mark = longer_than(self.most);
         while std::str::from_utf8(&self.bytes).is_err() && self.bytes.pop().is_some() {}
-        format!("{}… [cut by pandaprobe: longer than {most} bytes]", self.text())
+        let text = String::from_utf8_lossy(&self.bytes);
+        read(&text, Some(&mark)).unwrap_or_else(|| format!("{text}{mark}").into())
     }
 }
 

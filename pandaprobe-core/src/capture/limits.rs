@@ -4,7 +4,11 @@
 
 use serde_json::Value;
 
-use crate::model::{Cost, Object, ScoreData, SpanData, TokenUsage, TraceData};
+use super::keys::{rename, unique};
+use crate::{
+    cut,
+    model::{Cost, Object, ScoreData, SpanData, TokenUsage, TraceData},
+};
 
 /// The longest name of a trace or span, in characters.
 const MAX_NAME: usize = 512;
@@ -14,6 +18,16 @@ const MAX_SHORT: usize = 255;
 const MAX_DEPTH: usize = 200;
 /// Token counts at or over this break the backend's reads of the whole project.
 const TOKEN_LIMIT: u64 = 1 << 31;
+
+/// Counts with a place of their own: a further one of such a name would stand there twice.
+const TOKEN_FIELDS: [&str; 6] = [
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "reasoning_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+];
 
 /// Bounds of what leaves the process.
 #[derive(Clone, Debug)]
@@ -26,10 +40,10 @@ pub(super) fn seal_trace(trace: &mut TraceData, limits: &Limits) {
     trace.name = name(&trace.name, "trace");
     seal_content(trace.input.iter_mut().chain(&mut trace.output), &mut trace.metadata, limits);
     for tag in &mut trace.tags {
-        *tag = clean(tag);
+        *tag = text(tag, limits);
     }
     for short in [&mut trace.environment, &mut trace.release] {
-        *short = short.take().map(|text| cut(&clean(&text), MAX_SHORT));
+        *short = short.take().map(|text| head_chars(&clean(&text), MAX_SHORT));
     }
     for span in &mut trace.spans {
         seal_span(span, limits);
@@ -52,23 +66,23 @@ pub(super) fn seal_span(span: &mut SpanData, limits: &Limits) {
     if let Some(parameters) = &mut span.model_parameters {
         seal_object(parameters, limits);
     }
-    span.model = span.model.take().map(|model| cut(&clean(&model), MAX_SHORT));
+    span.model = span.model.take().map(|model| head_chars(&clean(&model), MAX_SHORT));
     span.error = span.error.take().map(|error| text(&error, limits));
     if let Some(usage) = &mut span.token_usage {
-        seal_usage(usage, &mut span.metadata);
+        seal_usage(usage, &mut span.metadata, limits);
     }
-    span.cost = span.cost.take().and_then(|cost| seal_cost(cost, &mut span.metadata));
+    span.cost = span.cost.take().and_then(|cost| seal_cost(cost, &mut span.metadata, limits));
 }
 
 /// Makes a score fit to be sent.
 pub(super) fn seal_score(score: &mut ScoreData, limits: &Limits) {
-    score.name = cut(&clean(&score.name), MAX_SHORT);
-    score.value = cut(&clean(&score.value), MAX_SHORT);
+    score.name = head_chars(&clean(&score.name), MAX_SHORT);
+    score.value = head_chars(&clean(&score.value), MAX_SHORT);
     score.reason = score.reason.take().map(|reason| text(&reason, limits));
     seal_object(&mut score.metadata, limits);
 }
 
-fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
+fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object, limits: &Limits) {
     let fits = |count: &u64| *count < TOKEN_LIMIT;
     let mut left_out = false;
     for count in [
@@ -82,30 +96,48 @@ fn seal_usage(usage: &mut TokenUsage, metadata: &mut Object) {
         left_out |= count.is_some_and(|count| !fits(&count));
         *count = count.filter(fits);
     }
+    // The backend adds these two up.
+    let both = [usage.prompt_tokens, usage.completion_tokens];
+    if !fits(&both.iter().flatten().sum()) {
+        (usage.prompt_tokens, usage.completion_tokens) = (None, None);
+        left_out = true;
+    }
     let before = usage.details.len();
-    usage.details.retain(|_, count| fits(count));
+    usage.details.retain(|key, count| fits(count) && !TOKEN_FIELDS.contains(&key.as_str()));
+    rename(&mut usage.details, |key| is_unfit(key, limits).then(|| text(key, limits)));
     if left_out || usage.details.len() < before {
-        metadata.insert("pandaprobe.token_usage".to_owned(), "a count of 2^31 or more was left out".into());
+        metadata.insert(
+            "pandaprobe.token_usage".to_owned(),
+            "a count of 2^31 or more, or one given twice, was left out".into(),
+        );
     }
 }
 
-fn seal_cost(mut cost: Cost, metadata: &mut Object) -> Option<Cost> {
+fn seal_cost(mut cost: Cost, metadata: &mut Object, limits: &Limits) -> Option<Cost> {
     let before = cost.details.len();
-    cost.details.retain(|_, part| part.is_finite());
+    cost.details.retain(|key, part| part.is_finite() && key != "total");
+    rename(&mut cost.details, |key| is_unfit(key, limits).then(|| text(key, limits)));
     let whole = cost.total.is_finite();
     if !whole || cost.details.len() < before {
-        metadata.insert("pandaprobe.cost".to_owned(), "a cost that is no number was left out".into());
+        metadata.insert(
+            "pandaprobe.cost".to_owned(),
+            "a cost that is no number, or given twice, was left out".into(),
+        );
     }
     whole.then_some(cost)
 }
 
 fn name(given: &str, fallback: &str) -> String {
-    if given.is_empty() { fallback.to_owned() } else { cut(&clean(given), MAX_NAME) }
+    if given.is_empty() { fallback.to_owned() } else { head_chars(&clean(given), MAX_NAME) }
 }
 
 /// At most `most` characters.
-fn cut(text: &str, most: usize) -> String {
+fn head_chars(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
+}
+
+fn is_unfit(text: &str, limits: &Limits) -> bool {
+    text.contains('\0') || text.len() > limits.max_text_bytes
 }
 
 fn clean(text: &str) -> String {
@@ -117,19 +149,7 @@ fn text(given: &str, limits: &Limits) -> String {
     if given.len() <= limits.max_text_bytes {
         return clean(given);
     }
-    let fits = |end: &usize| given.is_char_boundary(*end);
-    let end = (0..=limits.max_text_bytes).rev().find(fits).unwrap_or_default();
-    // One that was cut before says how long it was then.
-    let whole = before_cut(given).unwrap_or(given.len());
-    format!("{}{CUT}{whole}{CUT_END}", clean(&given[..end]))
-}
-
-const CUT: &str = "… [cut by pandaprobe: ";
-const CUT_END: &str = " bytes in all]";
-
-fn before_cut(text: &str) -> Option<usize> {
-    let (_, bytes) = text.strip_suffix(CUT_END)?.rsplit_once(CUT)?;
-    bytes.parse().ok()
+    clean(&cut::cut(given, cut::head(given, limits.max_text_bytes)))
 }
 
 fn seal_object(object: &mut Object, limits: &Limits) {
@@ -143,7 +163,7 @@ fn seal_value(value: &mut Value, limits: &Limits) {
 fn seal_nested(value: &mut Value, limits: &Limits, depth: usize) {
     match value {
         Value::String(given) => {
-            if given.contains('\0') || given.len() > limits.max_text_bytes {
+            if is_unfit(given, limits) {
                 *given = text(given, limits);
             }
         }
@@ -161,9 +181,9 @@ fn seal_nested(value: &mut Value, limits: &Limits, depth: usize) {
 }
 
 fn seal_fields(fields: &mut Object, limits: &Limits, depth: usize) {
-    if fields.keys().any(|key| key.contains('\0')) {
-        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (clean(&key), value));
-        *fields = renamed.collect();
+    if fields.keys().any(|key| is_unfit(key, limits)) {
+        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (text(&key, limits), value));
+        *fields = unique(renamed).collect();
     }
     for value in fields.values_mut() {
         seal_nested(value, limits, depth + 1);
@@ -184,7 +204,8 @@ mod tests {
         let mut trace = TraceData::new("n\0".repeat(600), Timestamp::now());
         trace.input = Some(json!({"a\0b": ["x\0", 1]}));
         trace.metadata.insert("k\0".to_owned(), json!("v\0"));
-        trace.tags = vec!["t\0".to_owned()];
+        trace.output = Some(json!({"a\0": 1, "a\u{fffd}": 2}));
+        trace.tags = vec!["t\0".to_owned(), "t".repeat(200)];
         let mut span = SpanData::new("", Timestamp::now());
         span.error = Some("e\0".to_owned());
         span.model = Some("m".repeat(300));
@@ -202,10 +223,21 @@ mod tests {
         let usage = span.token_usage.as_ref().unwrap();
         assert_eq!((usage.prompt_tokens, usage.completion_tokens), (None, Some(5)));
         assert_eq!(span.cost, None);
+        assert_eq!(trace.output, Some(json!({"a\u{fffd}": 1, "a\u{fffd} 2": 2})));
+        assert!(trace.tags[1].contains("200 bytes in all"), "{:?}", trace.tags);
         assert!(
             span.metadata.contains_key("pandaprobe.cost")
                 && span.metadata.contains_key("pandaprobe.token_usage")
         );
+    }
+
+    #[test]
+    fn counts_that_the_backend_cannot_add_up_are_left_out() {
+        let mut span = SpanData::new("", Timestamp::now());
+        span.token_usage = Some(TokenUsage::new(2_000_000_000, 2_000_000_000));
+        seal_span(&mut span, &LIMITS);
+        assert_eq!(span.token_usage, Some(TokenUsage::default()));
+        assert!(span.metadata.contains_key("pandaprobe.token_usage"));
     }
 
     #[test]

@@ -11,11 +11,13 @@ use std::{
 
 use crate::{
     config::Config,
-    model::{ScoreData, SpanData, SpanStatus, TraceData, TraceStatus, TraceUpdate},
+    model::{ScoreData, SpanData, SpanStatus, TraceData, TraceId, TraceStatus, TraceUpdate},
+    pipeline::make_safe,
     report::{DropReason, ReportKind, Reporter},
 };
 
 mod content;
+mod keys;
 mod limits;
 mod redact;
 #[cfg(feature = "redact")]
@@ -63,7 +65,14 @@ impl Gate {
     /// Whether sampling lets a trace leave.
     pub(crate) fn samples(&self, trace: &TraceData) -> bool {
         let failed = |span: &SpanData| span.status == SpanStatus::Error;
-        self.sampling.keeps(trace, || trace.status == TraceStatus::Error || trace.spans.iter().any(failed))
+        self.sampling.chooses(trace.trace_id, trace.session_id.as_deref())
+            || (self.sampling.keeps_errors()
+                && (trace.status == TraceStatus::Error || trace.spans.iter().any(failed)))
+    }
+
+    /// Whether sampling lets a trace leave however it goes on.
+    pub(crate) fn samples_early(&self, id: TraceId, session: Option<&str>) -> bool {
+        (session.is_some() || !self.sampling.needs_session()) && self.sampling.chooses(id, session)
     }
 
     /// What may leave of a trace; `Err` says why nothing may.
@@ -125,8 +134,10 @@ impl Gate {
             reporter.report(ReportKind::Panicked, "before_send panicked: what it saw is withheld");
             None
         });
-        // It stays the same trace: scores and later spans refer to it.
-        passed.map(|trace| TraceData { trace_id: id, ..trace }).ok_or(DropReason::BeforeSend)
+        let mut passed = passed.ok_or(DropReason::BeforeSend)?;
+        // What it made is as foreign as what an application logs, but stays the same trace: scores and later spans refer to it.
+        make_safe(&mut passed, reporter);
+        Ok(TraceData { trace_id: id, ..passed })
     }
 }
 

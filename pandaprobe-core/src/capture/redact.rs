@@ -7,19 +7,26 @@ use std::{
 
 use serde_json::Value;
 
+use super::keys::{rename, unique};
 use crate::{
+    cut,
     model::{Object, ScoreData, SpanData, TraceData},
+    pipeline::{shallow, shallow_object},
     report::{ReportKind, Reporter},
 };
 
 /// What stands in place of what could not be redacted.
 const WITHHELD: &str = "[withheld by pandaprobe: redaction failed]";
 
+/// Bytes at the end of a text that was cut, which may be a half of something.
+const HALVED: usize = 256;
+
 /// Takes out of what leaves the process what must not: see [`Config::redact`](crate::Config::redact).
 ///
 /// It sees every text of a trace and of a score but the ids: inputs, outputs, errors, metadata, model parameters, tags,
-/// names, models, environment, release, the reasons of scores; the keys of objects too, and numbers as text. A panic withholds
-/// what it was called with, never the trace, and nothing passes unseen.
+/// names, models, environment, release, the values and reasons of scores; the keys of objects too, and whole numbers in
+/// them as text. A panic withholds what it was called with, never the trace, and nothing passes unseen. Of a text that was cut when
+/// it was recorded, the last 256 bytes do not leave: they may be a half of what would have been redacted.
 ///
 /// The feature `redact` has ready rules. A function of a text will do:
 ///
@@ -64,7 +71,9 @@ pub(super) fn trace(redact: &dyn Redact, trace: &mut TraceData, reporter: &Repor
 pub(super) fn score(redact: &dyn Redact, score: &mut ScoreData, reporter: &Reporter) {
     let guard = Guard { redact, reporter };
     guard.text(&mut score.name);
-    guard.text(&mut score.value);
+    if score.is_label() {
+        guard.text(&mut score.value);
+    }
     score.reason.iter_mut().for_each(|reason| guard.text(reason));
     guard.object(&mut score.metadata);
 }
@@ -81,29 +90,38 @@ impl Guard<'_> {
         span.error.iter_mut().chain(&mut span.model).for_each(|text| self.text(text));
         self.object(&mut span.metadata);
         span.model_parameters.iter_mut().for_each(|parameters| self.object(parameters));
+        span.token_usage.iter_mut().for_each(|usage| rename(&mut usage.details, |key| self.redacted(key)));
+        span.cost.iter_mut().for_each(|cost| rename(&mut cost.details, |key| self.redacted(key)));
     }
 
     fn object(&self, object: &mut Object) {
         let mut whole = Value::Object(std::mem::take(object));
-        self.whole(&mut whole);
-        match whole {
-            Value::Object(redacted) => *object = redacted,
-            other => drop(object.insert("pandaprobe.redacted".to_owned(), other)),
-        }
+        self.changed(&mut whole);
+        *object = match whole {
+            Value::Object(redacted) => redacted,
+            other => Object::from_iter([("pandaprobe.redacted".to_owned(), other)]),
+        };
+        *object = shallow_object(std::mem::take(object));
+        self.fields(object);
     }
 
     fn whole(&self, value: &mut Value) {
+        self.changed(value);
+        *value = shallow(value.take());
+        self.texts(value);
+    }
+
+    fn changed(&self, value: &mut Value) {
         if catch_unwind(AssertUnwindSafe(|| self.redact.value(value))).is_err() {
             self.failed();
             *value = WITHHELD.into();
         }
-        self.texts(value);
     }
 
     fn texts(&self, value: &mut Value) {
         match value {
             Value::String(text) => self.text(text),
-            Value::Number(number) => {
+            Value::Number(number) if !number.is_f64() => {
                 let text = number.to_string();
                 if let Some(redacted) = self.redacted(&text) {
                     *value = redacted.into();
@@ -111,7 +129,7 @@ impl Guard<'_> {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.texts(item)),
             Value::Object(fields) => self.fields(fields),
-            Value::Null | Value::Bool(_) => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
@@ -122,7 +140,7 @@ impl Guard<'_> {
                 let redacted = self.redacted(&key);
                 (redacted.unwrap_or(key), value)
             });
-            *fields = unique(renamed);
+            *fields = unique(renamed).collect();
         }
     }
 
@@ -134,6 +152,23 @@ impl Guard<'_> {
 
     /// What may leave of a text; `None` if that is all of it.
     fn redacted(&self, text: &str) -> Option<String> {
+        let mut left = String::new();
+        let mut rest = text;
+        while let Some((kept, mark, behind)) = cut::apart(rest) {
+            let redacted = self.whole_redacted(kept);
+            let redacted = redacted.as_deref().unwrap_or(kept);
+            left += cut::head(redacted, redacted.len().saturating_sub(HALVED));
+            left += mark;
+            rest = behind;
+        }
+        match self.whole_redacted(rest) {
+            Some(redacted) => Some(left + &redacted),
+            None if rest.len() == text.len() => None,
+            None => Some(left + rest),
+        }
+    }
+
+    fn whole_redacted(&self, text: &str) -> Option<String> {
         let redacted = catch_unwind(AssertUnwindSafe(|| match self.redact.text(text) {
             Cow::Borrowed(same) if same == text => None,
             other => Some(other.into_owned()),
@@ -147,19 +182,4 @@ impl Guard<'_> {
     fn failed(&self) {
         self.reporter.report(ReportKind::Panicked, "redaction panicked: what it was to redact is withheld");
     }
-}
-
-/// Keys that have become the same are told apart: none of the values is lost.
-fn unique(fields: impl Iterator<Item = (String, Value)>) -> Object {
-    let mut object = Object::new();
-    for (key, value) in fields {
-        let mut name = key.clone();
-        let mut count = 1;
-        while object.contains_key(&name) {
-            count += 1;
-            name = format!("{key} {count}");
-        }
-        object.insert(name, value);
-    }
-    object
 }

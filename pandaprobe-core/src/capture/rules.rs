@@ -1,12 +1,15 @@
 //! Ready rules of what must not leave.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use regex::{Captures, Regex};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::Redact;
+
+mod judge;
+mod patterns;
 
 /// Ready rules, and patterns and JSON paths of your own (feature `redact`).
 ///
@@ -28,6 +31,8 @@ use super::Redact;
 #[must_use = "it is to be given to a configuration"]
 pub struct Redactor {
     rules: Vec<Rule>,
+    /// Keys whose values are secrets, and how to tell.
+    keys: Vec<(Regex, IsSecret)>,
     paths: Vec<JsonPath>,
 }
 
@@ -43,32 +48,16 @@ pub struct InvalidRule {
 struct Rule {
     name: String,
     pattern: Regex,
-    /// Whether what the pattern finds is what the rule is about.
-    is_meant: fn(&str) -> bool,
+    meant: Meant,
 }
 
-/// Keys and tokens of well-known services, private keys, JSON web tokens, and what is called a password or token.
-const API_KEYS: [&str; 10] = [
-    // OpenAI, Anthropic, OpenRouter, DeepSeek, Stripe, PandaProbe and others.
-    r"\b(?:sk|pk|rk|xai|gsk|r8|nvapi|pplx)[-_][A-Za-z0-9_-]{16,}",
-    r"\bAIza[0-9A-Za-z_-]{30,}",
-    r"\b(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b",
-    r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,})",
-    r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
-    r"\b(?:hf_[A-Za-z0-9]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,})",
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
-    r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
-    r"(?i)\b(?:bearer|basic)\s+(?P<secret>[A-Za-z0-9._~+/-]{12,}=*)",
-    r#"(?i)\b(?:api[_-]?key|access[_-]?key|secret[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|password|passwd|pwd)\b\\*["']?\s*[:=]\s*\\*["']?(?P<secret>[^\s"',;&}{\\]{4,})"#,
-];
+/// Which parts of what a pattern found in a text are what the rule is about.
+type Meant = fn(&str, Range<usize>) -> Vec<Range<usize>>;
 
-const EMAILS: [&str; 1] = [r"(?i)\b[a-z0-9._%+'-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}\b"];
+/// Whether the value of a key is a secret.
+type IsSecret = fn(&str) -> bool;
 
-const CARDS: [&str; 1] = [r"\b\d(?:[ -]?\d){12,18}\b"];
-
-/// With a country code, or in the form of North America.
-const PHONES: [&str; 2] =
-    [r"\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}\b", r"(?:\(\d{3}\) ?|\b\d{3}[ .-])\d{3}[ .-]\d{4}\b"];
+const API_KEY: &str = "api_key";
 
 impl Redactor {
     /// No rules yet.
@@ -81,24 +70,32 @@ impl Redactor {
         Self::new().api_keys().emails().phone_numbers().cards()
     }
 
-    /// Keys and tokens of well-known services, private keys, JSON web tokens, and whatever follows words such as `password=`.
-    pub fn api_keys(self) -> Self {
-        self.ready("api_key", &API_KEYS, |_| true)
+    /// Keys and tokens of well-known services, private keys, JSON web tokens, passwords in URLs, and whatever stands after words
+    /// such as `password=` or `Authorization:` or is the value of such a key in JSON.
+    ///
+    /// Not a word that stands in a schema (`"password": "string"`). What is only called `token`, `secret`, `bearer` or `basic`
+    /// is meant if it has 12 characters and looks like chance: with digits, or a capital letter in its midst.
+    pub fn api_keys(mut self) -> Self {
+        self.keys.extend(patterns::KEYS.iter().filter_map(|(pattern, is_secret)| {
+            let whole = format!("(?i)(?:{})$", patterns::filled(pattern));
+            Some((Regex::new(&whole).ok()?, *is_secret))
+        }));
+        self.ready(API_KEY, patterns::API_KEYS)
     }
 
-    /// E-mail addresses.
+    /// E-mail addresses, with letters of Latin, Greek or Cyrillic before the `@`, and after it of any script.
     pub fn emails(self) -> Self {
-        self.ready("email", &EMAILS, |_| true)
+        self.ready("email", patterns::EMAILS)
     }
 
     /// Numbers of payment cards: 13 to 19 digits, with or without spaces or hyphens, whose check digit is right.
     pub fn cards(self) -> Self {
-        self.ready("card", &CARDS, is_card)
+        self.ready("card", patterns::CARDS)
     }
 
     /// Phone numbers with a country code (`+44 20 7946 0958`) or in the form of North America (`(555) 010-9999`).
     pub fn phone_numbers(self) -> Self {
-        self.ready("phone", &PHONES, |found| (8..=15).contains(&digits(found).count()))
+        self.ready("phone", patterns::PHONES)
     }
 
     /// Whatever matches a regular expression, in the syntax of the crate `regex`. With a group called `secret`, only that.
@@ -110,12 +107,15 @@ impl Redactor {
         let name = name.into();
         let pattern = Regex::new(pattern)
             .map_err(|error| InvalidRule { rule: name.clone(), why: error.to_string() })?;
-        self.rules.push(Rule { name, pattern, is_meant: |_| true });
+        self.rules.push(Rule { name, pattern, meant: judge::all });
         Ok(self)
     }
 
     /// Whatever a JSON path (RFC 9535) finds in an input, an output, or in metadata or model parameters: each is a
     /// document of its own.
+    ///
+    /// A path is searched for on the client's own thread. One with several `..` takes a time that grows with that power of the
+    /// size of what it searches.
     ///
     /// # Errors
     ///
@@ -127,14 +127,51 @@ impl Redactor {
         Ok(self)
     }
 
-    fn ready(mut self, name: &str, patterns: &[&str], is_meant: fn(&str) -> bool) -> Self {
-        // A word begins and ends as in ASCII: between a letter of Chinese and a Latin one there is no other boundary, and
-        // with one of Unicode a text that is not ASCII takes twenty times as long.
-        let ascii = |pattern: &&str| pattern.replace(r"\b", r"(?-u:\b)");
-        let rules = patterns.iter().filter_map(|pattern| Regex::new(&ascii(pattern)).ok());
-        self.rules.extend(rules.map(|pattern| Rule { name: name.to_owned(), pattern, is_meant }));
+    fn ready(mut self, name: &str, patterns: &[(&str, Meant)]) -> Self {
+        let rules = patterns.iter().filter_map(|(pattern, meant)| {
+            let pattern = Regex::new(&patterns::filled(pattern)).ok()?;
+            Some(Rule { name: name.to_owned(), pattern, meant: *meant })
+        });
+        self.rules.extend(rules);
         self
     }
+
+    /// Redacts the values of keys that say that theirs are secret.
+    fn named(&self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.named(item)),
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    if let Some((_, is_secret)) = self.keys.iter().find(|(pattern, _)| pattern.is_match(key))
+                    {
+                        hide(value, *is_secret);
+                    }
+                    self.named(value);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is in an object is not the secret itself: it may be the schema of one.
+fn hide(value: &mut Value, is_secret: IsSecret) {
+    let hidden = match value {
+        Value::String(text) => !text.is_empty() && is_secret(text),
+        Value::Number(number) => is_secret(&number.to_string()),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| hide(item, is_secret));
+            false
+        }
+        Value::Null | Value::Bool(_) | Value::Object(_) => false,
+    };
+    if hidden {
+        *value = mark(API_KEY).into();
+    }
+}
+
+fn mark(rule: &str) -> String {
+    format!("[redacted: {rule}]")
 }
 
 impl Redact for Redactor {
@@ -151,9 +188,12 @@ impl Redact for Redactor {
                 path.query_located(value).locations().map(|location| location.to_json_pointer()).collect();
             for pointer in found {
                 if let Some(found) = value.pointer_mut(&pointer) {
-                    *found = "[redacted: json_path]".into();
+                    *found = mark("json_path").into();
                 }
             }
+        }
+        if !self.keys.is_empty() {
+            self.named(value);
         }
     }
 }
@@ -163,45 +203,18 @@ impl Rule {
     fn apply(&self, text: &str) -> Option<String> {
         let mut redacted = String::new();
         let mut end = 0;
-        for found in self.pattern.captures_iter(text).filter_map(|captures| self.secret(&captures)) {
-            redacted.push_str(&text[end..found.start]);
-            redacted.push_str(&format!("[redacted: {}]", self.name));
-            end = found.end;
+        let found = self.pattern.captures_iter(text).filter_map(|captures| secret(&captures));
+        for secret in found.flat_map(|found| (self.meant)(text, found)).filter(|secret| !secret.is_empty()) {
+            redacted.push_str(&text[end..secret.start]);
+            redacted.push_str(&mark(&self.name));
+            end = secret.end;
         }
         (end > 0).then(|| redacted + &text[end..])
     }
-
-    fn secret(&self, captures: &Captures<'_>) -> Option<std::ops::Range<usize>> {
-        let found = captures.name("secret").or_else(|| captures.get(0))?;
-        let is_secret = !found.is_empty() && (self.is_meant)(found.as_str());
-        is_secret.then(|| found.range())
-    }
 }
 
-fn digits(text: &str) -> impl DoubleEndedIterator<Item = u32> {
-    text.chars().filter_map(|c| c.to_digit(10))
-}
-
-/// Whether it begins and ends as the number of a card does: the number of a large issuer (ISO/IEC 7812-1), and the check
-/// digit that its annex B asks for. So times and ids in digits stay.
-fn is_card(text: &str) -> bool {
-    let number: String = digits(text).filter_map(|digit| char::from_digit(digit, 10)).collect();
-    let of_issuer = match number.as_bytes() {
-        [b'4', ..] => matches!(number.len(), 13 | 16 | 19),
-        [b'5', b'1'..=b'5', ..] | [b'2', b'2'..=b'7', ..] => number.len() == 16,
-        [b'3', b'4' | b'7', ..] => number.len() == 15,
-        [b'3', b'0' | b'6' | b'8', ..] => number.len() == 14,
-        [b'3', b'5', ..] | [b'6', ..] => (16..=19).contains(&number.len()),
-        _ => false,
-    };
-    of_issuer && has_check_digit(text)
-}
-
-fn has_check_digit(text: &str) -> bool {
-    let doubled = |(place, digit): (usize, u32)| match place % 2 {
-        0 => digit,
-        _ if digit > 4 => digit * 2 - 9,
-        _ => digit * 2,
-    };
-    digits(text).rev().enumerate().map(doubled).sum::<u32>().is_multiple_of(10)
+/// What a pattern found: the group that says it, else all of it.
+fn secret(captures: &Captures<'_>) -> Option<Range<usize>> {
+    let group = ["secret", "quoted", "single", "escaped"].iter().find_map(|name| captures.name(name));
+    group.or_else(|| captures.get(0)).map(|found| found.range())
 }

@@ -1,11 +1,12 @@
 //! Which traces are sent.
 
-use crate::model::TraceData;
+use crate::model::TraceId;
 
 /// Which share of the traces is sent; all of them unless set.
 ///
 /// The choice is made when a trace is complete, from its id alone or, [by session](Self::by_session), from the session's:
-/// the same each time, in each process.
+/// the same each time, in each process. Scores of traces that were left out are left out too, as long as these are among the
+/// latest 100,000 that were.
 ///
 /// ```
 /// use pandaprobe_core::{Config, Sampling};
@@ -28,24 +29,36 @@ impl Sampling {
         Self { rate, by_session: false, keep_errors: false }
     }
 
-    /// Sends all traces of a session or none. Traces without a session are chosen one by one.
+    /// Sends all traces of a session or none. Traces without a session are chosen one by one. With [`Config::live`](crate::Config::live) a trace
+    /// is sent once its session is known, or when it ends.
     pub fn by_session(mut self) -> Self {
         self.by_session = true;
         self
     }
 
-    /// Sends every trace that is an error or has a span that is one.
+    /// Sends every trace that is an error or has a span that is one, if that is known when the trace is complete: an error of a
+    /// span that goes on for longer than [`Config::linger`](crate::Config::linger) after the end of its trace comes too late.
     pub fn keep_errors(mut self) -> Self {
         self.keep_errors = true;
         self
     }
 
-    pub(super) fn keeps(&self, trace: &TraceData, failed: impl FnOnce() -> bool) -> bool {
-        let chosen = match &trace.session_id {
+    /// Whether a trace is of the share that is sent.
+    pub(super) fn chooses(&self, id: TraceId, session: Option<&str>) -> bool {
+        let chosen = match session {
             Some(session) if self.by_session => share(session.as_bytes()),
-            _ => share(trace.trace_id.to_string().as_bytes()),
+            _ => share(id.to_string().as_bytes()),
         };
-        chosen < self.rate || (self.keep_errors && failed())
+        chosen < self.rate
+    }
+
+    pub(super) fn keeps_errors(&self) -> bool {
+        self.keep_errors
+    }
+
+    /// Whether nothing can be said of a trace whose session is not known yet.
+    pub(super) fn needs_session(&self) -> bool {
+        self.by_session && self.rate < 1.0
     }
 }
 

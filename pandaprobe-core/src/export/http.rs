@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after};
 use crate::{
-    config::{Config, ConfigError, Secret, Target},
+    config::{Config, ConfigError, Target},
     error_text::ErrorText,
 };
 
@@ -43,13 +43,19 @@ impl HttpExporter {
             .header("X-Request-ID", envelope.request_id().to_string())
             .header(header::CONTENT_TYPE, "application/json")
             .body(envelope.body().clone());
-        let response = request.send().await.map_err(|error| unreachable_now(&error, &self.target.api_key))?;
+        let response = request.send().await.map_err(|error| self.without_key(unreachable_now(&error)))?;
         let status = response.status();
         let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let asked = asked.and_then(|value| retry_after(value, SystemTime::now()));
         // The body is read to its end even if nobody needs it, so that the connection can be used again.
         let body = response.bytes().await.unwrap_or_default();
-        judge(envelope.payload(), status, asked, &body)
+        judge(envelope.payload(), status, asked, &body).map_err(|error| self.without_key(error))
+    }
+
+    fn without_key(&self, mut error: ExportError) -> ExportError {
+        let (ExportError::Retry { message, .. } | ExportError::Rejected { message }) = &mut error;
+        *message = message.replace(self.target.api_key.expose(), "(secret)");
+        error
     }
 }
 
@@ -103,14 +109,13 @@ fn name(payload: Payload) -> &'static str {
     }
 }
 
-/// What the backend says of its refusal: which field is wrong, if it names any, but never its value.
+/// What the backend says of its refusal: which field is wrong, if it names any, but never its value. What stands in any other
+/// form may be from anybody in between, and repeat what was sent.
 fn detail(answer: &Value, body: &[u8]) -> String {
     const MOST: usize = 300;
     let text = |key: &str| answer[key].as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("error"));
-    // A body of another form may repeat what was sent, so only plain text is quoted.
-    let quoted = || String::from_utf8_lossy(&body[..body.len().min(MOST)]).into_owned();
-    let said = said.unwrap_or_else(|| if answer.is_null() { quoted() } else { "(JSON)".to_owned() });
+    let said = said.unwrap_or_else(|| format!("a body of {} bytes", body.len()));
     let errors = answer["errors"].as_array().into_iter().flatten();
     let fields: Vec<&str> = errors.filter_map(|error| error["field"].as_str()).collect();
     let mut line: String = said.chars().take(MOST).collect();
@@ -120,12 +125,8 @@ fn detail(answer: &Value, body: &[u8]) -> String {
     line
 }
 
-fn unreachable_now(error: &reqwest::Error, key: &Secret) -> ExportError {
-    ExportError::Retry {
-        message: error.error_text().replace(key.expose(), "(secret)"),
-        after: None,
-        everything: true,
-    }
+fn unreachable_now(error: &reqwest::Error) -> ExportError {
+    ExportError::Retry { message: error.error_text(), after: None, everything: true }
 }
 
 #[cfg(test)]
@@ -161,5 +162,9 @@ mod tests {
         let body = r#"{"detail":"Validation error","errors":[{"field":"spans -> 0 -> name","message":"m","input":"SECRET"}]}"#;
         let error = answer(Payload::Trace, 422, body).unwrap_err().to_string();
         assert!(error.contains("spans -> 0 -> name") && !error.contains("SECRET"), "{error}");
+        for body in ["X-API-Key: SECRET", r#"{"other":"SECRET"}"#] {
+            let error = answer(Payload::Trace, 400, body).unwrap_err().to_string();
+            assert!(error.contains("a body of ") && !error.contains("SECRET"), "{error}");
+        }
     }
 }

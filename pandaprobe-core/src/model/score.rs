@@ -78,6 +78,8 @@ impl<V: Into<ScoreValue>> From<V> for Score {
     }
 }
 
+const CATEGORICAL: &str = "CATEGORICAL";
+
 /// A score as it goes over the wire (`POST /evaluations/trace-scores`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -109,7 +111,7 @@ impl ScoreData {
             ScoreValue::Numeric(n) if !(0.0..=1.0).contains(&n) => return None,
             ScoreValue::Numeric(n) => (n.to_string(), "NUMERIC"),
             ScoreValue::Boolean(b) => (b.to_string(), "BOOLEAN"),
-            ScoreValue::Categorical(label) => (label, "CATEGORICAL"),
+            ScoreValue::Categorical(label) => (label, CATEGORICAL),
         };
         Some(Self {
             trace_id,
@@ -120,6 +122,11 @@ impl ScoreData {
             reason: score.reason,
             metadata: score.metadata,
         })
+    }
+
+    /// Whether its value is a text of the application's.
+    pub(crate) fn is_label(&self) -> bool {
+        self.data_type == CATEGORICAL
     }
 }
 

@@ -36,7 +36,7 @@ mod values;
 
 pub use decode::{Decode, Piece};
 pub(crate) use loops::{LoopPart, LoopRole};
-use record::make_safe;
+pub(crate) use record::make_safe;
 pub(crate) use record::{Begun, Event, Exit, Intake, Root, SpanRecord, TraceRecord};
 pub(crate) use stamps::Stamps;
 pub(crate) use values::{object_bytes, shallow, shallow_object, value_bytes};

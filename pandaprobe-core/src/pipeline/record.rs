@@ -459,8 +459,8 @@ impl fmt::Debug for SpanRecord {
     }
 }
 
-/// Makes a trace that was assembled elsewhere one that can be handled like all others. Gives the bytes that it holds.
-pub(super) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
+/// Makes a trace that was made elsewhere one that can be handled like all others. Gives the bytes that it holds.
+pub(crate) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
     let ids = Ids {
         session: trace.session_id.take().map_or(Slot::Unset, Slot::session),
         user: trace.user_id.take().map_or(Slot::Unset, Slot::user),
@@ -468,7 +468,8 @@ pub(super) fn make_safe(trace: &mut TraceData, reporter: &Reporter) -> usize {
     for (what, slot) in [("session_id", &ids.session), ("user_id", &ids.user)] {
         if let Slot::Blocked(why) = slot {
             trace.metadata.insert(format!("pandaprobe.{what}"), format!("refused: {why}").into());
-            reporter.report(ReportKind::InvalidId, format!("{what} of a logged trace: {why}"));
+            reporter
+                .report(ReportKind::InvalidId, format!("{what} of a trace that the application made: {why}"));
         }
     }
     (trace.session_id, trace.user_id) = (ids.session.value(), ids.user.value());

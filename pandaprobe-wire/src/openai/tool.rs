@@ -4,7 +4,7 @@ use crate::{
     ToolItem,
     content::weight,
     json,
-    limits::{Notes, Room, head_chars},
+    limits::{Notes, Room, head_chars, marked},
     media,
 };
 
@@ -175,5 +175,5 @@ fn reason(error: &Value) -> Option<String> {
     let text = error.as_str().or_else(|| error.get("message").and_then(Value::as_str));
     let text = text.map_or_else(|| error.to_string(), str::to_owned);
     let given = !error.is_null() && !text.is_empty();
-    given.then(|| head_chars(&text, MAX_REASON).to_owned())
+    given.then(|| marked(head_chars(&text, MAX_REASON), text.len() as u64))
 }

@@ -186,7 +186,9 @@ impl Rule {
                 (!is_one_of(value, names)).then_some("the value is not one of the known ones")
             }
             Self::Strings => (!all_strings(value)).then_some("an array of strings is required"),
-            Self::Usage => (!is_usage(value)).then_some("counts must be integers from 0 to 2147483647"),
+            Self::Usage => (!is_usage(value)).then_some(
+                "counts must be integers from 0 to 2147483647, prompt and completion together too",
+            ),
             Self::Cost => (!is_cost(value)).then_some("an object of numbers is required"),
         };
         if let Some(message) = fault {
@@ -248,7 +250,11 @@ fn all_strings(value: &Value) -> bool {
 /// The real backend stores other counts, and then fails every list of the project's traces.
 fn is_usage(value: &Value) -> bool {
     let count = |value: &Value| value.as_u64().is_some_and(|count| i32::try_from(count).is_ok());
-    value.as_object().is_some_and(|usage| usage.values().all(count))
+    let both = ["prompt_tokens", "completion_tokens"]
+        .iter()
+        .filter_map(|part| value.get(part)?.as_u64())
+        .sum::<u64>();
+    value.as_object().is_some_and(|usage| usage.values().all(count)) && i32::try_from(both).is_ok()
 }
 
 fn is_cost(value: &Value) -> bool {

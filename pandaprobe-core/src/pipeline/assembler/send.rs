@@ -60,12 +60,14 @@ impl Assembler {
 
     /// Sends a trace as `RUNNING`, if it is one that is sent.
     pub(super) fn go_live(&mut self, trace: &Arc<TraceRecord>) {
+        let session = trace.with(|state| state.ids.session.value());
+        // What sampling leaves out may still fail, and be kept for that.
+        if !self.settings.gate.samples_early(trace.id, session.as_deref()) {
+            return;
+        }
         let mut data = self.all_of(trace, Io::Copied);
         (data.status, data.ended_at) = (TraceStatus::Running, None);
-        // What sampling leaves out may still fail, and be kept for that.
-        if self.settings.gate.samples(&data)
-            && let Some(open) = self.open.get_mut(&trace.id)
-        {
+        if let Some(open) = self.open.get_mut(&trace.id) {
             open.phase = Phase::Live;
             if let Some(data) = self.admitted(data) {
                 self.post_trace(data);
