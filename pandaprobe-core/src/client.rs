@@ -81,12 +81,40 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When `timeout` passes before.
+    /// When `timeout` passes before, and at once when the backend refuses the key or the quota is used up.
     pub fn flush(&self, timeout: Duration) -> Result<(), Undelivered> {
+        self.wait(None, timeout)
+    }
+
+    /// [`flush`](Self::flush) for one trace: waits until what has ended of it by now is delivered or dropped, whatever becomes
+    /// of others.
+    ///
+    /// ```
+    /// use pandaprobe_core::{Client, Config, MemoryExporter};
+    /// use std::time::Duration;
+    ///
+    /// # let client = Client::new(Config::new().exporter(MemoryExporter::default()))?;
+    /// let id = client.trace("invoice").run(|trace| trace.id());
+    /// client.flush_trace(id, Duration::from_secs(2))?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush). `left` counts items of other traces too.
+    pub fn flush_trace(
+        &self,
+        trace_id: impl Into<Option<TraceId>>,
+        timeout: Duration,
+    ) -> Result<(), Undelivered> {
+        trace_id.into().map_or(Ok(()), |id| self.wait(Some(id), timeout))
+    }
+
+    fn wait(&self, of: Option<TraceId>, timeout: Duration) -> Result<(), Undelivered> {
         let Some(pipeline) = &self.inner.pipeline else {
             return Ok(());
         };
-        if pipeline.flush(timeout) { Ok(()) } else { Err(self.undelivered()) }
+        if pipeline.flush(of, timeout) { Ok(()) } else { Err(self.undelivered()) }
     }
 
     /// [`flush`](Self::flush) for asynchronous code, in any runtime: a short-lived thread waits.
@@ -95,13 +123,33 @@ impl Client {
     ///
     /// As [`flush`](Self::flush), and when no thread can be had.
     pub async fn flush_async(&self, timeout: Duration) -> Result<(), Undelivered> {
+        self.wait_async(None, timeout).await
+    }
+
+    /// [`flush_trace`](Self::flush_trace) for asynchronous code, in any runtime: a short-lived thread waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush_trace`](Self::flush_trace), and when no thread can be had.
+    pub async fn flush_trace_async(
+        &self,
+        trace_id: impl Into<Option<TraceId>>,
+        timeout: Duration,
+    ) -> Result<(), Undelivered> {
+        match trace_id.into() {
+            Some(id) => self.wait_async(Some(id), timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wait_async(&self, of: Option<TraceId>, timeout: Duration) -> Result<(), Undelivered> {
         if self.inner.pipeline.is_none() {
             return Ok(());
         }
         let (done, wait) = oneshot::channel();
         let client = self.clone();
         let waiting = thread::Builder::new().name("pandaprobe-flush".to_owned()).spawn(move || {
-            let _ = done.send(client.flush(timeout));
+            let _ = done.send(client.wait(of, timeout));
         });
         match waiting {
             Ok(_) => wait.await.unwrap_or_else(|_| Err(self.undelivered())),
@@ -114,7 +162,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When `timeout` passes before everything is delivered; the rest is dropped and counted.
+    /// When `timeout` passes before everything is delivered, and at once when the backend refuses the key or the quota is used up;
+    /// the rest is dropped and counted.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), Undelivered> {
         match self.inner.shutdown(timeout) {
             0 => Ok(()),

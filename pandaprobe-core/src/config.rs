@@ -44,6 +44,30 @@ pub const DEFAULT_MAX_TEXT_BYTES: usize = 4 << 20;
 /// The most bytes in one request.
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 32 << 20;
 
+/// How long the backend's rate limit holds once it is reached.
+pub const DEFAULT_RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
+/// How often delivery is tried while the backend refuses the key or the quota is used up.
+pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What gives way when [`max_buffered_bytes`](Config::max_buffered_bytes) or [`max_queue_size`](Config::max_queue_size) is
+/// reached. Whatever is dropped is counted, and so is what depends on it: later spans, changes and scores of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest finished items go. One that is larger than an eighth of `max_buffered_bytes` takes the place of such
+    /// large ones alone, so that it does not cost thousands of small ones.
+    #[default]
+    DropOldest,
+    /// What is new goes.
+    DropNewest,
+    /// Whoever records waits until there is room, this long at most, and only then is the new dropped.
+    ///
+    /// **This blocks the thread that records**, also one that runs asynchronous code. It is for programs to which each trace
+    /// is worth more than their own time, such as evaluations. What is finished already is never dropped for want of room:
+    /// it may exceed `max_buffered_bytes` once, and `max_queue_size` does not count.
+    Block(Duration),
+}
+
 pub(crate) type OnError = Arc<dyn Fn(&Report) + Send + Sync>;
 
 /// The configuration of a [`Client`](crate::Client).
@@ -81,6 +105,7 @@ pub struct Config {
     pub(crate) flush_interval: Duration,
     pub(crate) max_queue_size: usize,
     pub(crate) max_buffered_bytes: usize,
+    pub(crate) overflow: Overflow,
     pub(crate) debug: bool,
     pub(crate) linger: Duration,
     pub(crate) tool_loop_patience: Duration,
@@ -90,6 +115,8 @@ pub struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) retry_deadline: Duration,
+    pub(crate) rate_limit_window: Duration,
+    pub(crate) probe_interval: Duration,
     pub(crate) max_text_bytes: usize,
     pub(crate) max_payload_bytes: usize,
     pub(crate) sampling: Sampling,
@@ -117,6 +144,7 @@ impl Config {
             flush_interval: DEFAULT_FLUSH_INTERVAL,
             max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
+            overflow: Overflow::default(),
             debug: false,
             linger: DEFAULT_LINGER,
             tool_loop_patience: DEFAULT_TOOL_LOOP_PATIENCE,
@@ -126,6 +154,8 @@ impl Config {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             retry_deadline: DEFAULT_RETRY_DEADLINE,
+            rate_limit_window: DEFAULT_RATE_LIMIT_WINDOW,
+            probe_interval: DEFAULT_PROBE_INTERVAL,
             max_text_bytes: DEFAULT_MAX_TEXT_BYTES,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             sampling: Sampling::default(),
@@ -217,16 +247,24 @@ impl Config {
         self
     }
 
-    /// How many finished items may wait for delivery. When more do, the oldest is dropped and counted.
+    /// How many finished items may wait for delivery. When more do, the oldest is dropped and counted, unless
+    /// [`overflow`](Self::overflow) says otherwise.
     pub fn max_queue_size(mut self, items: usize) -> Self {
         self.max_queue_size = items.max(1);
         self
     }
 
     /// How many bytes may be held between recording and delivery: intake, open traces and queue together.
-    /// When more would be, the oldest item of the queue is dropped and counted.
+    /// When more would be, the oldest item of the queue is dropped and counted, unless [`overflow`](Self::overflow) says
+    /// otherwise.
     pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
         self.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// What gives way when there is no more room. The oldest finished items unless set.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
         self
     }
 
@@ -287,6 +325,20 @@ impl Config {
     /// How long delivery of one item is tried before it is given up and counted.
     pub fn retry_deadline(mut self, deadline: Duration) -> Self {
         self.retry_deadline = deadline;
+        self
+    }
+
+    /// How long the backend's rate limit holds once it is reached. Its answer does not say, so when it comes, nothing is sent
+    /// until the window that began with the first item delivered in it is over.
+    pub fn rate_limit_window(mut self, window: Duration) -> Self {
+        self.rate_limit_window = window;
+        self
+    }
+
+    /// How often delivery is tried while the backend refuses the key (401, 403), or the quota is used up (429 with a
+    /// `detail`). Everything waits meanwhile, within its bounds, and a flush does not.
+    pub fn probe_interval(mut self, interval: Duration) -> Self {
+        self.probe_interval = interval;
         self
     }
 

@@ -61,6 +61,8 @@ pub enum ReportKind {
     Dropped(DropReason),
     /// An attempt to deliver failed and will be repeated.
     Retrying,
+    /// The backend refuses the key, or the quota is used up. Everything waits and is tried rarely.
+    Denied,
     /// `set_user` or `set_session` was called where it could have landed on other users: outside any scope, in
     /// a spawned task or on another thread than the one that set the process default. It changed nothing.
     IdentityRefused,
@@ -84,8 +86,9 @@ pub enum ReportKind {
     InvalidScore,
 }
 
-const OTHER_KINDS: [ReportKind; 11] = [
+const OTHER_KINDS: [ReportKind; 12] = [
     ReportKind::Retrying,
+    ReportKind::Denied,
     ReportKind::IdentityRefused,
     ReportKind::IdentityChangedWhileOpen,
     ReportKind::InvalidId,

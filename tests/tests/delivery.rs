@@ -9,7 +9,7 @@ use std::{
 
 use pandaprobe::{
     Client, Config, ConfigError, ConsoleExporter, DropReason, ExportError, Exporter, FileExporter,
-    MemoryExporter, ReportKind, SpanKind, TokenUsage,
+    MemoryExporter, Overflow, ReportKind, SpanKind, TokenUsage,
 };
 use pandaprobe_tests::backend::{Answer, Backend};
 use serde_json::{Value, json};
@@ -89,18 +89,234 @@ fn what_is_refused_for_good_is_counted_and_told() {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hear = Arc::clone(&heard);
     let backend = Backend::start();
-    backend
-        .script([Answer::json(401, &json!({"detail": "Invalid or revoked API key."})), Answer::over_quota()]);
+    let wrong =
+        json!({"detail": "Validation error", "errors": [{"field": "spans -> 0 -> name", "message": "m"}]});
+    backend.script([Answer::json(422, &wrong)]);
     let config = config(&backend.url()).on_error(move |report| hear.lock().unwrap().push(report.to_string()));
     let client = Client::new(config).unwrap();
-    record(&client, "t");
+    let id = client.trace("t").run(|trace| trace.id());
+    client.score(id, "quality", 0.5);
     record(&client, "u");
     client.flush(SOON).unwrap();
-    assert_eq!(client.stats().dropped[&DropReason::Rejected], 2);
-    assert_eq!(backend.requests().len(), 2, "neither is repeated");
+    assert_eq!(
+        client.stats().dropped[&DropReason::Rejected],
+        2,
+        "the trace, and the score that has none now"
+    );
+    assert_eq!(backend.requests().len(), 2, "nothing is repeated");
+    assert_eq!(backend.traces().len(), 1);
     let heard = heard.lock().unwrap().join("\n");
-    assert!(heard.contains("Invalid or revoked API key") && heard.contains("limit"), "{heard}");
-    assert!(!heard.contains("sk_pp_test"), "{heard}");
+    assert!(heard.contains("spans -> 0 -> name") && !heard.contains("sk_pp_test"), "{heard}");
+}
+
+/// A wrong key and a used-up quota are not the trace's fault.
+#[test]
+fn whoever_is_denied_waits_and_asks_rarely() {
+    for denial in [
+        Answer::json(401, &json!({"detail": "Invalid or revoked API key."})),
+        Answer::status(403),
+        Answer::over_quota(),
+    ] {
+        let backend = Backend::start();
+        backend.script_with(move |_, nth| if nth < 7 { denial.clone() } else { Answer::Normal });
+        let denied: Arc<Mutex<Vec<String>>> = Arc::default();
+        let hear = Arc::clone(&denied);
+        let config = config(&backend.url())
+            .probe_interval(Duration::from_millis(100))
+            .retry_deadline(Duration::from_millis(200))
+            .on_error(move |report| hear.lock().unwrap().push(report.to_string()));
+        let client = Client::new(config).unwrap();
+        (0..50).for_each(|n| record(&client, &format!("t{n}")));
+        let begun = Instant::now();
+        assert!(client.flush(SOON).is_err(), "there is no use in waiting");
+        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+        assert!(backend.requests().len() < 6, "{} asked", backend.requests().len());
+        backend.wait_for(50, SOON);
+        client.flush(SOON).unwrap();
+        // Those under way at first, and one each time.
+        assert_eq!(backend.requests().len(), 57);
+        assert_eq!((client.stats().delivered, client.stats().dropped_total()), (50, 0));
+        assert_eq!(client.stats().reports[&ReportKind::Denied], 7);
+        assert!(denied.lock().unwrap().iter().all(|report| report.contains(" answered 4")));
+    }
+}
+
+#[test]
+fn the_end_of_a_program_that_is_denied_does_not_wait() {
+    let backend = Backend::start();
+    backend.script_with(|_, _| Answer::status(401));
+    let client = Client::new(config(&backend.url())).unwrap();
+    (0..10).for_each(|n| record(&client, &format!("t{n}")));
+    let begun = Instant::now();
+    assert_eq!(client.shutdown(SOON).unwrap_err().left, 10);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(client.stats().dropped[&DropReason::Shutdown], 10);
+}
+
+#[test]
+fn what_is_too_long_for_the_backend_goes_in_parts() {
+    let backend = Backend::start();
+    let limit = 40_000;
+    backend.script_with(move |request, _| match request.body.len() > limit {
+        true => Answer::status(413),
+        false => Answer::Normal,
+    });
+    let client = Client::new(config(&backend.url())).unwrap();
+    let long = "x".repeat(5_000);
+    let id = client.trace("job").run(|trace| {
+        for n in 0..30 {
+            trace.span(format!("step-{n:02}")).run(|span| span.set_output(long.as_str()));
+        }
+        trace.span("too long alone").run(|span| span.set_output("y".repeat(100_000)));
+        trace.id()
+    });
+    client.score(id, "quality", 1.0);
+    client.flush(SOON).unwrap();
+    let trace = backend.traces().remove(0);
+    let spans = trace["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 31);
+    assert!(
+        (0..30).all(|n| spans[n]["output"] == long.as_str() && spans[n]["name"] == format!("step-{n:02}"))
+    );
+    let cut = spans[30]["output"].as_str().unwrap();
+    assert!(
+        cut.starts_with("yyy") && cut.ends_with("… [cut by pandaprobe: 100000 bytes in all]"),
+        "{}",
+        cut.len()
+    );
+    assert_eq!(backend.scores().len(), 1);
+    assert_eq!((client.stats().delivered, client.stats().dropped_total()), (2, 0));
+    // What nothing makes short enough is refused at last.
+    backend.script_with(|_, _| Answer::status(413));
+    record(&client, "never");
+    client.flush(SOON).unwrap();
+    assert_eq!(client.stats().dropped[&DropReason::Rejected], 1);
+}
+
+#[test]
+fn a_trace_that_is_dropped_takes_along_what_depends_on_it() {
+    let backend = Backend::start();
+    backend.script([Answer::rate_limited()]);
+    let config = config(&backend.url()).max_queue_size(2).linger(Duration::from_millis(10));
+    let client = Client::new(config.rate_limit_window(Duration::from_secs(3))).unwrap();
+    let until = |enough: &dyn Fn(&pandaprobe::Stats) -> bool| {
+        let begun = Instant::now();
+        while !enough(&client.stats()) {
+            assert!(begun.elapsed() < SOON, "{:?}", client.stats());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let mut late = None;
+    let id = client.trace("first").run(|trace| {
+        late = Some(trace.span("late").start());
+        trace.id()
+    });
+    client.score(id, "early", true);
+    // It is sent with the span open, and refused. From now on nothing is under way.
+    until(&|stats| stats.retried == 1 && stats.queued == 2);
+    record(&client, "second");
+    until(&|stats| stats.dropped_total() == 2);
+    late.unwrap().end();
+    client.score(id, "late", true);
+    until(&|stats| stats.dropped_total() >= 4);
+    record(&client, "third");
+    client.flush(SOON).unwrap();
+    let names: Vec<Value> = backend.traces().iter().map(|trace| trace["name"].clone()).collect();
+    assert_eq!((names, backend.scores().len()), (vec![json!("second"), json!("third")], 0));
+    assert!(client.stats().dropped.keys().eq([&DropReason::QueueFull]), "{:?}", client.stats());
+}
+
+#[test]
+fn one_trace_can_be_waited_for() {
+    let backend = Backend::start();
+    backend.script_with(|request, _| match request.json.as_ref().unwrap()["name"] == "slow" {
+        true => Answer::Hang,
+        false => Answer::Normal,
+    });
+    let client = Client::new(config(&backend.url())).unwrap();
+    let slow = client.trace("slow").run(|trace| trace.id());
+    let fast = client.trace("fast").run(|trace| trace.id());
+    client.flush_trace(fast, SOON).unwrap();
+    assert_eq!(backend.traces().len(), 1);
+    assert!(client.flush_trace(slow, Duration::from_millis(100)).is_err());
+    assert!(client.flush(Duration::from_millis(100)).is_err());
+    client.flush_trace(pandaprobe::TraceId::random(), SOON).unwrap();
+    client.flush_trace(None, SOON).unwrap();
+    assert!(client.shutdown(Duration::from_millis(100)).is_err());
+}
+
+#[test]
+fn what_gives_way_is_chosen() {
+    let full = |overflow| {
+        let backend = Backend::start();
+        backend.script_with(|_, _| Answer::status(503));
+        let client =
+            Client::new(config(&backend.url()).max_buffered_bytes(100_000).overflow(overflow)).unwrap();
+        (client, backend)
+    };
+    let fill = |client: &Client| {
+        for n in 0..200 {
+            client.trace(format!("t{n:03}")).input("x".repeat(1_000)).run(|_| ());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let names = |client: &Client, backend: &Backend| {
+        backend.script([]);
+        client.flush(Duration::from_secs(60)).unwrap();
+        let name = |trace: &Value| trace["name"].as_str().unwrap().to_owned();
+        backend.traces().iter().map(name).collect::<std::collections::BTreeSet<_>>()
+    };
+    let (client, backend) = full(Overflow::DropOldest);
+    fill(&client);
+    let sent = names(&client, &backend);
+    assert!(sent.contains("t199") && !sent.contains("t010") && sent.len() > 20, "{sent:?}");
+    assert_eq!(sent.len() as u64 + client.stats().dropped_total(), 200);
+
+    let (client, backend) = full(Overflow::DropNewest);
+    fill(&client);
+    let sent = names(&client, &backend);
+    assert!(sent.contains("t010") && !sent.contains("t199") && sent.len() > 20, "{sent:?}");
+    assert_eq!(sent.len() as u64 + client.stats().dropped_total(), 200);
+
+    // It waits in vain first, and then as long as it must.
+    let (client, backend) = full(Overflow::Block(Duration::from_millis(2)));
+    fill(&client);
+    assert!(client.stats().dropped[&DropReason::BufferFull] > 20, "{:?}", client.stats());
+    let before = client.stats().dropped_total();
+    backend.script([]);
+    client.flush(Duration::from_secs(60)).unwrap();
+    let (client, backend) = full(Overflow::Block(Duration::from_secs(60)));
+    let well = backend.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        well.script([]);
+    });
+    let begun = Instant::now();
+    fill(&client);
+    assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert_eq!(names(&client, &backend).len(), 200);
+    assert_eq!((client.stats().dropped_total(), before > 0), (0, true));
+}
+
+/// One that is huge costs no others their place but those that are large too.
+#[test]
+fn a_huge_trace_does_not_cost_a_thousand_small_ones() {
+    let backend = Backend::start();
+    backend.script_with(|_, _| Answer::status(503));
+    let client = Client::new(config(&backend.url()).max_buffered_bytes(1_000_000)).unwrap();
+    (0..300).for_each(|n| client.trace(format!("small {n}")).input("x".repeat(1_000)).run(|_| ()));
+    assert!(client.flush(Duration::from_millis(100)).is_err());
+    for n in 0..5 {
+        client.trace(format!("huge {n}")).input("x".repeat(300_000)).run(|_| ());
+        assert!(client.flush(Duration::from_millis(100)).is_err());
+    }
+    backend.script([]);
+    client.flush(Duration::from_secs(60)).unwrap();
+    let small =
+        backend.traces().iter().filter(|trace| trace["name"].as_str().unwrap().starts_with("small")).count();
+    assert_eq!(small, 300);
+    assert!(backend.traces().iter().any(|trace| trace["name"] == "huge 4"), "{:?}", client.stats());
+    assert_eq!(backend.traces().len() as u64 + client.stats().dropped_total(), 305);
 }
 
 #[test]

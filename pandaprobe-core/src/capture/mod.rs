@@ -99,9 +99,9 @@ impl Gate {
         limits::seal_score(score, &self.limits);
     }
 
-    /// Whether a payload of so many bytes is too long.
-    pub(crate) fn is_too_long(&self, bytes: usize) -> bool {
-        bytes > self.max_payload_bytes
+    /// Bytes of the longest payload.
+    pub(crate) fn max_payload_bytes(&self) -> usize {
+        self.max_payload_bytes
     }
 
     /// Bytes of the longest text that leaves.

@@ -1,24 +1,23 @@
 //! Delivers to a PandaProbe backend.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::{Method, StatusCode, header, redirect};
 use serde_json::Value;
 
-use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after};
+use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after, window::Window};
 use crate::{
     config::{Config, ConfigError, Target},
     error_text::ErrorText,
+    sync::{Mutex, lock},
 };
 
 const USER_AGENT: &str = concat!("pandaprobe-rust/", env!("CARGO_PKG_VERSION"));
-/// The backend's rate limit is a fixed window of a minute and says nothing of when it ends.
-const RATE_LIMIT_WINDOW: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// Posts to a PandaProbe backend, over connections that are kept alive.
 pub(crate) struct HttpExporter {
     http: reqwest::Client,
     target: Target,
+    window: Mutex<Window>,
 }
 
 impl HttpExporter {
@@ -30,7 +29,7 @@ impl HttpExporter {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| ConfigError::Http(error.error_text()))?;
-        Ok(Self { http, target })
+        Ok(Self { http, target, window: Mutex::new(Window::new(config.rate_limit_window)) })
     }
 
     async fn post(&self, envelope: &Envelope) -> Result<(), ExportError> {
@@ -49,11 +48,19 @@ impl HttpExporter {
         let asked = asked.and_then(|value| retry_after(value, SystemTime::now()));
         // The body is read to its end even if nobody needs it, so that the connection can be used again.
         let body = response.bytes().await.unwrap_or_default();
-        judge(envelope.payload(), status, asked, &body).map_err(|error| self.without_key(error))
+        let judged =
+            judge(envelope.payload(), status, asked, &body, || lock(&self.window).refused(Instant::now()));
+        if judged.is_ok() {
+            lock(&self.window).took(Instant::now());
+        }
+        judged.map_err(|error| self.without_key(error))
     }
 
     fn without_key(&self, mut error: ExportError) -> ExportError {
-        let (ExportError::Retry { message, .. } | ExportError::Rejected { message }) = &mut error;
+        let (ExportError::Retry { message, .. }
+        | ExportError::Denied { message }
+        | ExportError::TooLong { message }
+        | ExportError::Rejected { message }) = &mut error;
         *message = message.replace(self.target.api_key.expose(), "(secret)");
         error
     }
@@ -79,8 +86,9 @@ fn route(envelope: &Envelope) -> (Method, String) {
 fn judge(
     payload: Payload,
     status: StatusCode,
-    asked: Option<std::time::Duration>,
+    asked: Option<Duration>,
     body: &[u8],
+    window: impl FnOnce() -> Duration,
 ) -> Result<(), ExportError> {
     if status.is_success() {
         return Ok(());
@@ -92,7 +100,9 @@ fn judge(
     let not_yet_stored = status == StatusCode::NOT_FOUND && payload != Payload::Trace;
     match status.as_u16() {
         // Two different answers: a rate limit, which passes, and a used-up quota, which does not.
-        429 if answer.get("detail").is_none() => retry(asked.or(Some(RATE_LIMIT_WINDOW)), true),
+        429 if answer.get("detail").is_none() => retry(Some(asked.unwrap_or_else(window)), true),
+        401 | 403 | 429 => Err(ExportError::Denied { message }),
+        413 => Err(ExportError::TooLong { message }),
         _ if not_yet_stored => retry(asked, false),
         408 | 425 => retry(asked, false),
         500..=599 => retry(asked, asked.is_some()),
@@ -134,7 +144,9 @@ mod tests {
     use super::*;
 
     fn answer(payload: Payload, status: u16, body: &str) -> Result<(), ExportError> {
-        judge(payload, StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
+        judge(payload, StatusCode::from_u16(status).unwrap(), None, body.as_bytes(), || {
+            Duration::from_secs(60)
+        })
     }
 
     #[test]
@@ -142,15 +154,21 @@ mod tests {
         let retried = |result| matches!(result, Err(ExportError::Retry { everything: false, .. }));
         let paced =
             |result| matches!(result, Err(ExportError::Retry { everything: true, after: Some(_), .. }));
+        let denied = |result| matches!(result, Err(ExportError::Denied { .. }));
         let rejected = |result| matches!(result, Err(ExportError::Rejected { .. }));
         assert_eq!(answer(Payload::Trace, 202, "{}"), Ok(()));
         assert!(paced(answer(Payload::Trace, 429, r#"{"error":"Rate limit exceeded: 100 per 1 minute"}"#)));
         assert!(paced(answer(Payload::Trace, 429, "not JSON")));
-        assert!(rejected(answer(Payload::Trace, 429, r#"{"detail":"You've reached the traces limit"}"#)));
+        assert!(denied(answer(Payload::Trace, 429, r#"{"detail":"You've reached the traces limit"}"#)));
         for status in [408, 425, 500, 502, 503, 504] {
             assert!(retried(answer(Payload::Trace, status, "Internal Server Error")), "{status}");
         }
-        for status in [301, 400, 401, 403, 404, 409, 413, 422] {
+        for status in [401, 403] {
+            assert!(denied(answer(Payload::Trace, status, "{}")), "{status}");
+        }
+        let too_long = answer(Payload::Trace, 413, "");
+        assert!(matches!(too_long, Err(ExportError::TooLong { .. })), "{too_long:?}");
+        for status in [301, 400, 404, 409, 422] {
             assert!(rejected(answer(Payload::Trace, status, "{}")), "{status}");
         }
         assert!(retried(answer(Payload::Spans, 404, r#"{"detail":"Trace not found"}"#)));

@@ -14,6 +14,7 @@ mod http;
 mod memory;
 pub(crate) mod retry;
 mod tree;
+mod window;
 
 pub use console::ConsoleExporter;
 pub use file::FileExporter;
@@ -47,6 +48,19 @@ pub enum ExportError {
         after: Option<Duration>,
         /// Nothing else would get through now either, so everything waits.
         everything: bool,
+    },
+    /// Whoever asks is refused: a key that is wrong, a quota that is used up. Everything waits until an attempt gets
+    /// through, and one is made each [`probe_interval`](crate::Config::probe_interval).
+    #[error("{message}")]
+    Denied {
+        /// What happened.
+        message: String,
+    },
+    /// It is too long. Parts of it may be taken, so it is split, or its texts cut.
+    #[error("{message}")]
+    TooLong {
+        /// What happened.
+        message: String,
     },
     /// It will never work.
     #[error("{message}")]
@@ -154,7 +168,7 @@ impl<A: Exporter, B: Exporter> Exporter for (A, B) {
             let second = self.1.export(envelope).await;
             // What one of them may still take is worth another try.
             match (first, second) {
-                (Err(ExportError::Rejected { .. }), Err(retry @ ExportError::Retry { .. })) => Err(retry),
+                (Err(ExportError::Rejected { .. }), Err(other)) => Err(other),
                 (first, second) => first.and(second),
             }
         })

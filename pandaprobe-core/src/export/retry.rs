@@ -9,14 +9,22 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The longest `Retry-After` that is honoured.
 const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
-/// Waiting times of one item: half a second, doubled each time up to 30 s, with jitter.
-pub(crate) fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(FIRST)
-        .with_max_delay(LONGEST)
-        .without_max_times()
-        .with_jitter()
-        .build()
+/// Waiting times of one item.
+pub(crate) struct Waits(ExponentialBackoff);
+
+/// From nothing to half a second, to twice as much each time, to 30 s: all of it is jitter, so that clients that failed together
+/// do not come back together.
+pub(crate) fn waits() -> Waits {
+    let builder = ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST);
+    Waits(builder.without_max_times().build())
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|longest| longest.mul_f64(fastrand::f64()))
+    }
 }
 
 /// Reads a `Retry-After` header, seconds or an HTTP date, at most 120 s.
@@ -44,9 +52,11 @@ mod tests {
 
     #[test]
     fn waits_grow_and_stay_bounded() {
-        let waits: Vec<Duration> = backoff().take(12).collect();
-        assert_eq!(waits.len(), 12);
-        assert!(waits[0] >= FIRST && waits[0] <= FIRST * 2, "{waits:?}");
-        assert!(waits[11] >= LONGEST && waits[11] <= LONGEST * 2, "{waits:?}");
+        let waits: Vec<Vec<Duration>> = (0..200).map(|_| waits().take(12).collect()).collect();
+        let longest = |nth: usize| waits.iter().map(|waits| waits[nth]).max().unwrap();
+        for (nth, most) in [(0, FIRST), (1, FIRST * 2), (3, FIRST * 8), (11, LONGEST)] {
+            assert!(longest(nth) <= most && longest(nth) > most / 2, "{nth}: {:?}", longest(nth));
+            assert!(waits.iter().any(|waits| waits[nth] < most / 4));
+        }
     }
 }

@@ -11,7 +11,6 @@ mod join;
 mod send;
 
 use join::{Inferred, Joined, Next, put_below};
-use send::Recent;
 
 use super::{
     Settings,
@@ -20,7 +19,9 @@ use super::{
     inbox::Inbox,
     loops::Loops,
     own_thread,
+    pack::Packer,
     queue::{Queue, Waiter},
+    recent::Recent,
     record::{Event, Exit, Root, SpanRecord, TraceRecord},
     settle::{adopt_io, adopt_root, is_settled, outline, settle, snapshot, take},
 };
@@ -32,6 +33,7 @@ use crate::{
 
 pub(super) struct Assembler {
     settings: Settings,
+    packer: Packer,
     queue: Arc<Queue>,
     budget: Arc<Budget>,
     reporter: Arc<Reporter>,
@@ -97,8 +99,10 @@ impl Assembler {
         reporter: Arc<Reporter>,
     ) -> Self {
         let loops = Loops::new(settings.tool_loop_patience);
+        let packer = Packer::new(&settings.gate, &reporter);
         Self {
             settings,
+            packer,
             queue,
             budget,
             reporter,
@@ -166,10 +170,13 @@ impl Assembler {
                 drop(charge);
                 self.send_logged(*trace);
             }
-            Event::Flush(waiter) => {
-                self.let_go();
+            Event::Flush(of, waiter) => {
+                self.let_go(of);
                 self.reporter.open.store(self.open.len() as u64, Ordering::Relaxed);
-                self.queue.when_settled(waiter);
+                match of {
+                    Some(id) => self.queue.when_trace_settled(self.joined(id), waiter),
+                    None => self.queue.when_settled(waiter),
+                }
             }
             Event::Stop(_) => {}
         }

@@ -37,7 +37,7 @@ impl Inbox {
         if state.closed {
             return false;
         }
-        state.urgent |= matches!(event, Event::Flush(_) | Event::Stop(_));
+        state.urgent |= matches!(event, Event::Flush(..) | Event::Stop(_));
         state.events.push(event);
         let enough = if state.napping { MANY } else { 1 };
         let wake = state.urgent || state.events.len() == enough;

@@ -15,7 +15,7 @@ use crate::{
     capture::Gate,
     config::{Config, ConfigError},
     export::Exporter,
-    model::{ScoreData, TraceData},
+    model::{ScoreData, TraceData, TraceId},
     report::{DropReason, Reporter, Stats},
     sync::{Condvar, Mutex, later, lock, mpsc, thread_local},
 };
@@ -27,7 +27,9 @@ mod inbox;
 #[cfg(all(test, pandaprobe_shuttle))]
 pub(crate) mod interleavings;
 mod loops;
+mod pack;
 mod queue;
+mod recent;
 mod record;
 mod sender;
 mod settle;
@@ -43,7 +45,7 @@ pub(crate) use values::{object_bytes, shallow, shallow_object, value_bytes};
 
 use budget::{Budget, Charge};
 use inbox::Inbox;
-use queue::Queue;
+use queue::{Queue, Waiter};
 
 /// What of the configuration the pipeline goes by.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) batch_size: usize,
     pub(crate) flush_interval: Duration,
     pub(crate) retry_deadline: Duration,
+    pub(crate) probe_interval: Duration,
     pub(crate) gate: Gate,
     pub(crate) environment: Option<String>,
     pub(crate) release: Option<String>,
@@ -72,6 +75,7 @@ impl Settings {
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             retry_deadline: config.retry_deadline,
+            probe_interval: config.probe_interval,
             gate: Gate::of(config),
             environment: config.environment.clone(),
             release: config.release.clone(),
@@ -123,7 +127,7 @@ impl Pipeline {
         reporter: Arc<Reporter>,
     ) -> Result<Self, ConfigError> {
         let settings = Settings::of(config);
-        let queue = Arc::new(Queue::new(config.max_queue_size, Arc::clone(&reporter)));
+        let queue = Arc::new(Queue::new(config.max_queue_size, config.overflow, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
         let inbox = Arc::new(Inbox::default());
         let events = Arc::clone(&inbox);
@@ -177,22 +181,19 @@ impl Pipeline {
         }
     }
 
-    /// Waits until everything that had ended by now is delivered or dropped. `false` if the time was over
-    /// before, or nobody can wait here.
-    pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        let (done, wait) = mpsc::sync_channel(1);
-        let waiter = move || {
-            let _ = done.send(());
-        };
+    /// Waits until everything that had ended by now is delivered or dropped, of one trace if `of` names it. `false` if the time
+    /// was over before, nobody can wait here, or there is no use in waiting.
+    pub(crate) fn flush(&self, of: Option<TraceId>, timeout: Duration) -> bool {
         // What waits on a thread of ours waits for itself.
         if is_own_thread() {
             return false;
         }
-        if !self.intake.send(Event::Flush(Box::new(waiter))) {
+        let (waiter, wait) = waiter();
+        if !self.intake.send(Event::Flush(of, waiter)) {
             // Nothing more will come: all is well if all was well at the shutdown.
             return matches!(*lock(&self.left), Shutdown::Done(0));
         }
-        wait.recv_timeout(timeout.min(LONG)).is_ok()
+        wait.recv_timeout(timeout.min(LONG)).unwrap_or(false)
     }
 
     /// Ends what is open, waits for delivery, at most for `timeout`, then stops both threads. A second caller
@@ -219,11 +220,9 @@ impl Pipeline {
     }
 
     fn stop(&self, timeout: Duration, deadline: Instant) -> Left {
-        let (done, wait) = mpsc::sync_channel(1);
-        let waiter = move || {
-            let _ = done.send(());
-        };
-        let sent = self.intake.send(Event::Stop(Box::new(waiter))) && !is_own_thread();
+        let (waiter, wait) = waiter();
+        let sent = self.intake.send(Event::Stop(waiter)) && !is_own_thread();
+        // Told that there is no use in waiting, the assembler has finished all the same.
         let settled = sent && wait.recv_timeout(timeout.min(LONG)).is_ok();
         let unfinished = if settled { 0 } else { self.reporter.open.load(Ordering::Relaxed).max(1) };
         let left = self.queue.close() + unfinished;
@@ -256,6 +255,14 @@ impl Pipeline {
             ..self.reporter.stats()
         }
     }
+}
+
+fn waiter() -> (Waiter, mpsc::Receiver<bool>) {
+    let (done, wait) = mpsc::sync_channel(1);
+    let waiter = move |settled| {
+        let _ = done.send(settled);
+    };
+    (Box::new(waiter), wait)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ConfigError> {

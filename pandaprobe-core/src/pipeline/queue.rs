@@ -1,37 +1,60 @@
 //! Finished items that wait for delivery.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use backon::ExponentialBackoff;
 use tokio::sync::Notify;
 
-use super::budget::Charge;
+use super::{budget::Charge, recent::Recent};
 use crate::{
-    export::{Envelope, retry::backoff},
+    config::Overflow,
+    export::{
+        Envelope, Payload,
+        retry::{Waits, waits},
+    },
     model::TraceId,
     report::{DropReason, Reporter},
     sync::{Mutex, MutexGuard, lock},
 };
 
-/// Called once when what was waited for has come.
-pub(crate) type Waiter = Box<dyn FnOnce() + Send>;
+/// Called once when what was waited for has come; with `false` when there is no use in waiting.
+pub(crate) type Waiter = Box<dyn FnOnce(bool) + Send>;
 
 /// An item and what delivery has come to so far.
 pub(super) struct Item {
     pub(super) envelope: Envelope,
+    /// What belongs to it and leaves after it, if it was too long to leave whole.
+    rest: VecDeque<Envelope>,
     pub(super) first_attempt: Option<Instant>,
-    pub(super) waits: ExponentialBackoff,
+    pub(super) waits: Waits,
     number: u64,
     _charge: Charge,
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        self.envelope.body().len() + self.rest.iter().map(|part| part.body().len()).sum::<usize>()
+    }
+
+    /// Goes on to the next part; `false` if there is none.
+    pub(super) fn advance(&mut self) -> bool {
+        self.rest.pop_front().map(|next| self.envelope = next).is_some()
+    }
+
+    /// Takes the place of the envelope at hand.
+    pub(super) fn replace(&mut self, parts: Vec<Envelope>) {
+        parts.into_iter().rev().for_each(|part| self.rest.push_front(part));
+        self.advance();
+    }
 }
 
 /// The send queue. Items of one trace leave in order, one at a time; others overtake them while they wait.
 pub(crate) struct Queue {
     most: usize,
+    overflow: Overflow,
     state: Mutex<State>,
     changed: Notify,
     reporter: Arc<Reporter>,
@@ -46,14 +69,28 @@ struct State {
     due: BTreeSet<(Instant, u64)>,
     /// Bytes of what is ready or delayed.
     bytes: usize,
-    /// Traces of which an item is under way or waits for its next attempt.
-    busy: HashSet<TraceId>,
+    /// Traces of which an item is under way or waits for its next attempt, and its number.
+    busy: HashMap<TraceId, u64>,
     /// Numbers of all items that were neither delivered nor dropped.
     outstanding: BTreeSet<u64>,
-    waiting: Vec<(u64, Waiter)>,
+    /// How many of them each trace has.
+    of_trace: HashMap<TraceId, usize>,
+    /// Traces that were dropped, and why: what depends on them has nowhere to go.
+    lost: Recent<DropReason>,
+    waiting: Vec<(Until, Waiter)>,
     pause: Option<Pause>,
+    denied: Option<Denied>,
     next: u64,
     closed: bool,
+}
+
+/// What a waiter waits for.
+#[derive(Clone, Copy)]
+enum Until {
+    /// All items of lower numbers are settled.
+    Number(u64),
+    /// All items of a trace are.
+    Trace(TraceId),
 }
 
 /// Nothing leaves.
@@ -63,9 +100,15 @@ struct Pause {
     until: Instant,
 }
 
+/// Whoever asks is refused. One item is under way at a time, to see whether that is still so.
+#[derive(Clone, Copy)]
+struct Denied {
+    probe: Option<u64>,
+}
+
 impl State {
     fn delay(&mut self, at: Instant, item: Item) {
-        self.bytes += item.envelope.body().len();
+        self.bytes += item.len();
         self.due.insert((at, item.number));
         self.delayed.insert(item.number, (at, item));
     }
@@ -73,44 +116,96 @@ impl State {
     fn take_delayed(&mut self, number: u64) -> Option<Item> {
         let (at, item) = self.delayed.remove(&number)?;
         self.due.remove(&(at, number));
-        self.bytes -= item.envelope.body().len();
+        self.bytes -= item.len();
         Some(item)
     }
 
     fn take_ready(&mut self, at: usize) -> Option<Item> {
         let item = self.ready.remove(at)?;
-        self.bytes -= item.envelope.body().len();
+        self.bytes -= item.len();
         Some(item)
+    }
+
+    fn take_next(&mut self, now: Instant) -> Option<Item> {
+        if let Some((at, number)) = self.due.first().copied()
+            && at <= now
+        {
+            return self.take_delayed(number);
+        }
+        let busy = &self.busy;
+        let at = self.ready.iter().position(|item| !busy.contains_key(&item.envelope.trace_id()))?;
+        let item = self.take_ready(at)?;
+        self.busy.insert(item.envelope.trace_id(), item.number);
+        Some(item)
+    }
+
+    /// Takes the oldest item of at least so many bytes that is not under way.
+    fn take_oldest(&mut self, bytes: usize) -> Option<Item> {
+        let ready = self.ready.iter().position(|item| item.len() >= bytes);
+        let delayed = self.delayed.values().map(|(_, item)| item).find(|item| item.len() >= bytes);
+        let number = |at: usize| self.ready.get(at).map_or(u64::MAX, |item| item.number);
+        match (ready, delayed.map(|item| item.number)) {
+            (at, Some(delayed)) if at.is_none_or(|at| delayed < number(at)) => self.take_delayed(delayed),
+            (at, _) => self.take_ready(at?),
+        }
+    }
+
+    /// Takes what waits of a trace that is lost.
+    fn take_all_of(&mut self, id: TraceId) -> Vec<Item> {
+        let delayed = self.delayed.values().filter(|(_, item)| item.envelope.trace_id() == id);
+        let delayed: Vec<u64> = delayed.map(|(_, item)| item.number).collect();
+        let mut all: Vec<Item> = delayed.into_iter().filter_map(|number| self.take_delayed(number)).collect();
+        let (lost, ready): (VecDeque<Item>, VecDeque<Item>) =
+            std::mem::take(&mut self.ready).into_iter().partition(|item| item.envelope.trace_id() == id);
+        self.ready = ready;
+        self.bytes -= lost.iter().map(Item::len).sum::<usize>();
+        all.extend(lost);
+        all
     }
 }
 
 impl Queue {
-    pub(super) fn new(most: usize, reporter: Arc<Reporter>) -> Self {
-        Self { most, state: Mutex::default(), changed: Notify::new(), reporter }
+    pub(super) fn new(most: usize, overflow: Overflow, reporter: Arc<Reporter>) -> Self {
+        Self { most, overflow, state: Mutex::default(), changed: Notify::new(), reporter }
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.overflow
     }
 
     pub(super) fn push(&self, envelope: Envelope, charge: Charge) {
         let mut state = self.lock();
-        if state.closed {
+        let id = envelope.trace_id();
+        let full = state.ready.len() + state.delayed.len() >= self.most;
+        let refused = match state.lost.get(id) {
+            _ if state.closed => Some((DropReason::Shutdown, "an item was finished after the shutdown")),
+            Some(reason) => Some((reason, "what belongs to a trace that was dropped")),
+            None if full && self.overflow == Overflow::DropNewest => {
+                Some((DropReason::QueueFull, "there was no room for a finished item"))
+            }
+            None => None,
+        };
+        if let Some((reason, message)) = refused {
             drop(state);
-            return self.reporter.dropped(DropReason::Shutdown, 1, "an item was finished after the shutdown");
+            return self.refuse(&envelope, reason, message);
         }
         let number = state.next;
         state.next += 1;
         state.outstanding.insert(number);
+        *state.of_trace.entry(id).or_default() += 1;
         state.bytes += envelope.body().len();
         state.ready.push_back(Item {
             envelope,
+            rest: VecDeque::new(),
             first_attempt: None,
-            waits: backoff(),
+            waits: waits(),
             number,
             _charge: charge,
         });
-        let full = state.ready.len() + state.delayed.len() > self.most;
         let paused = state.pause.is_some();
         drop(state);
-        if full {
-            self.drop_oldest();
+        if full && self.overflow == Overflow::DropOldest {
+            self.drop_oldest(0);
         }
         // A sender that waits for better times need not hear of each item.
         if !paused {
@@ -118,22 +213,27 @@ impl Queue {
         }
     }
 
+    /// Counts an item that never came in, and what depends on it.
+    pub(super) fn refuse(&self, envelope: &Envelope, reason: DropReason, message: impl Into<String>) {
+        let dependents = match envelope.payload() {
+            Payload::Trace => self.lose(envelope.trace_id(), reason),
+            _ => Vec::new(),
+        };
+        self.dropped(dependents, 1, reason, message);
+    }
+
     /// The next item that may leave now.
     pub(super) fn take(&self, now: Instant) -> Option<Item> {
         let mut state = self.lock();
-        if state.pause.is_some_and(|pause| pause.until > now) {
+        let probed = state.denied.is_some_and(|denied| denied.probe.is_some());
+        if probed || state.pause.is_some_and(|pause| pause.until > now) {
             return None;
         }
         state.pause = None;
-        if let Some((at, number)) = state.due.first().copied()
-            && at <= now
-        {
-            return state.take_delayed(number);
+        let item = state.take_next(now)?;
+        if let Some(denied) = &mut state.denied {
+            denied.probe = Some(item.number);
         }
-        let busy = &state.busy;
-        let at = state.ready.iter().position(|item| !busy.contains(&item.envelope.trace_id()))?;
-        let item = state.take_ready(at)?;
-        state.busy.insert(item.envelope.trace_id());
         Some(item)
     }
 
@@ -158,75 +258,116 @@ impl Queue {
         state.pause = Some(Pause { since, until });
     }
 
+    /// Lets one item at a time leave, after `wait`: until one gets through there is no use in waiting.
+    pub(super) fn deny(&self, wait: Duration) {
+        self.pause(wait);
+        let mut state = self.lock();
+        state.denied.get_or_insert(Denied { probe: None });
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|(_, waiter)| waiter(false));
+    }
+
     /// Puts an item back that failed, to be tried again after `wait`.
     pub(super) fn delay(&self, item: Item, wait: Duration) {
         let at = Instant::now() + wait;
         let mut state = self.lock();
         if state.closed {
             drop(state);
-            self.reporter.dropped(DropReason::Shutdown, 1, "an item was not delivered before the shutdown");
-            return self.settle(item);
+            return self.give_up(item, DropReason::Shutdown, "an item was not delivered before the shutdown");
         }
+        end_probe(&mut state, item.number);
         state.delay(at, item);
         drop(state);
         self.changed.notify_one();
     }
 
-    /// The exporter answered an attempt that began at `begun`. A pause that began later stays.
+    /// The exporter took an attempt that began at `begun`. A pause that began later stays.
     pub(super) fn answered(&self, begun: Instant) {
         let mut state = self.lock();
-        if state.pause.is_some_and(|pause| pause.since <= begun) {
+        if state.pause.is_none_or(|pause| pause.since <= begun) {
             state.pause = None;
+            state.denied = None;
         }
     }
 
-    /// An item is delivered or given up.
+    /// An item is delivered.
     pub(super) fn finish(&self, item: Item) {
-        self.settle(item);
+        self.settle(vec![item]);
         self.changed.notify_one();
     }
 
-    fn settle(&self, item: Item) {
-        let (id, number) = (item.envelope.trace_id(), item.number);
-        // What it held is given back before anybody hears that it is settled.
-        drop(item);
+    /// An item that was under way is dropped, and what depends on it.
+    pub(super) fn give_up(&self, item: Item, reason: DropReason, message: impl Into<String>) {
+        let mut dropped = match item.envelope.payload() {
+            Payload::Trace => self.lose(item.envelope.trace_id(), reason),
+            _ => Vec::new(),
+        };
+        dropped.push(item);
+        self.dropped(dropped, 0, reason, message);
+        self.changed.notify_one();
+    }
+
+    /// Takes what waits of a trace that is lost, and lets nothing of it in from now on.
+    fn lose(&self, id: TraceId, reason: DropReason) -> Vec<Item> {
         let mut state = self.lock();
-        state.busy.remove(&id);
-        state.outstanding.remove(&number);
+        state.lost.insert(id, reason);
+        if state.of_trace.contains_key(&id) { state.take_all_of(id) } else { Vec::new() }
+    }
+
+    fn settle(&self, items: Vec<Item>) {
+        let settled: Vec<_> = items.iter().map(|item| (item.envelope.trace_id(), item.number)).collect();
+        // What they held is given back before anybody hears that they are settled.
+        drop(items);
+        let mut state = self.lock();
+        for (id, number) in settled {
+            if state.busy.get(&id) == Some(&number) {
+                state.busy.remove(&id);
+            }
+            state.outstanding.remove(&number);
+            end_probe(&mut state, number);
+            if let Some(left) = state.of_trace.get_mut(&id) {
+                *left -= 1;
+                if *left == 0 {
+                    state.of_trace.remove(&id);
+                }
+            }
+        }
         wake(state);
     }
 
-    /// Drops the oldest item that is not under way; `false` if there is none.
-    pub(super) fn drop_oldest(&self) -> bool {
-        let mut state = self.lock();
-        let ready = state.ready.front().map_or(u64::MAX, |item| item.number);
-        let delayed = state.delayed.keys().next().copied().unwrap_or(u64::MAX);
-        let item = if delayed < ready {
-            let item = state.take_delayed(delayed);
-            item.inspect(|item| {
-                state.busy.remove(&item.envelope.trace_id());
-            })
-        } else {
-            state.take_ready(0)
-        };
-        let Some(item) = item else {
+    fn dropped(&self, items: Vec<Item>, more: u64, reason: DropReason, message: impl Into<String>) {
+        self.reporter.dropped(reason, items.len() as u64 + more, message);
+        self.settle(items);
+    }
+
+    /// Drops the oldest item of at least so many bytes that is not under way, with what depends on it; `false` if there is none.
+    pub(super) fn drop_oldest(&self, bytes: usize) -> bool {
+        let Some(item) = self.lock().take_oldest(bytes) else {
             return false;
         };
-        let number = item.number;
-        drop(state);
-        drop(item);
-        self.reporter.dropped(DropReason::QueueFull, 1, "the oldest waiting item made room for a newer one");
-        let mut state = self.lock();
-        state.outstanding.remove(&number);
-        wake(state);
+        self.give_up(item, DropReason::QueueFull, "the oldest waiting item made room for a newer one");
         true
     }
 
     /// Calls `waiter` once everything that is in the queue now is delivered or dropped.
     pub(super) fn when_settled(&self, waiter: Waiter) {
+        let upto = Until::Number(self.lock().next);
+        self.wait_until(upto, waiter);
+    }
+
+    /// Calls `waiter` once everything of a trace is delivered or dropped.
+    pub(super) fn when_trace_settled(&self, id: TraceId, waiter: Waiter) {
+        self.wait_until(Until::Trace(id), waiter);
+    }
+
+    fn wait_until(&self, until: Until, waiter: Waiter) {
         let mut state = self.lock();
-        let upto = state.next;
-        state.waiting.push((upto, waiter));
+        if state.denied.is_some() && !is_over(&state, until) {
+            drop(state);
+            return waiter(false);
+        }
+        state.waiting.push((until, waiter));
         wake(state);
     }
 
@@ -239,19 +380,12 @@ impl Queue {
         let dropped: Vec<Item> = state_ref.ready.drain(..).chain(delayed).collect();
         state_ref.due.clear();
         state_ref.bytes = 0;
-        let numbers: Vec<u64> = dropped.iter().map(|item| item.number).collect();
         let left = state.outstanding.len() as u64;
         drop(state);
-        drop(dropped);
-        if !numbers.is_empty() {
-            let message = format!("{} items were not delivered before the shutdown", numbers.len());
-            self.reporter.dropped(DropReason::Shutdown, numbers.len() as u64, message);
+        if !dropped.is_empty() {
+            let message = format!("{} items were not delivered before the shutdown", dropped.len());
+            self.dropped(dropped, 0, DropReason::Shutdown, message);
         }
-        let mut state = self.lock();
-        for number in numbers {
-            state.outstanding.remove(&number);
-        }
-        wake(state);
         self.changed.notify_one();
         left
     }
@@ -277,14 +411,28 @@ impl Queue {
     }
 }
 
+fn end_probe(state: &mut State, number: u64) {
+    if let Some(denied) = &mut state.denied
+        && denied.probe == Some(number)
+    {
+        denied.probe = None;
+    }
+}
+
+fn is_over(state: &State, until: Until) -> bool {
+    match until {
+        Until::Number(upto) => state.outstanding.first().is_none_or(|oldest| upto <= *oldest),
+        Until::Trace(id) => !state.of_trace.contains_key(&id),
+    }
+}
+
 /// Calls the waiters whose items are all settled, with the lock released.
 fn wake(mut state: MutexGuard<'_, State>) {
-    let oldest = state.outstanding.first().copied().unwrap_or(u64::MAX);
-    let (due, rest): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut state.waiting).into_iter().partition(|(upto, _)| *upto <= oldest);
+    let waiting = std::mem::take(&mut state.waiting);
+    let (due, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(until, _)| is_over(&state, *until));
     state.waiting = rest;
     drop(state);
     for (_, waiter) in due {
-        waiter();
+        waiter(true);
     }
 }

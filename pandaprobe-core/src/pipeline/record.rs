@@ -45,7 +45,8 @@ pub(crate) enum Event {
         trace: Box<TraceData>,
         charge: Charge,
     },
-    Flush(Waiter),
+    /// Of one trace, or of all.
+    Flush(Option<TraceId>, Waiter),
     Stop(Waiter),
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Settings, own_thread,
+    pack::Packer,
     queue::{Item, Queue},
 };
 use crate::{
@@ -24,6 +25,7 @@ const IN_FLIGHT: usize = 4;
 #[derive(Clone)]
 pub(super) struct Sender {
     settings: Settings,
+    packer: Packer,
     exporter: Arc<dyn Exporter>,
     queue: Arc<Queue>,
     reporter: Arc<Reporter>,
@@ -37,7 +39,8 @@ impl Sender {
         queue: Arc<Queue>,
         reporter: Arc<Reporter>,
     ) -> Self {
-        Self { settings, exporter, queue, reporter, under_way: Arc::default() }
+        let packer = Packer::new(&settings.gate, &reporter);
+        Self { settings, packer, exporter, queue, reporter, under_way: Arc::default() }
     }
 
     pub(super) fn run(self) {
@@ -91,13 +94,31 @@ impl Sender {
     fn conclude(&self, mut item: Item, attempt: Instant, result: Result<(), ExportError>) {
         match result {
             Ok(()) => {
-                self.reporter.delivered.fetch_add(1, Ordering::Relaxed);
                 self.queue.answered(attempt);
+                if item.advance() {
+                    return self.queue.delay(item, Duration::ZERO);
+                }
+                self.reporter.delivered.fetch_add(1, Ordering::Relaxed);
                 self.queue.finish(item);
             }
             Err(ExportError::Rejected { message }) => {
-                self.reporter.dropped(DropReason::Rejected, 1, message);
-                self.queue.finish(item);
+                self.queue.give_up(item, DropReason::Rejected, message);
+            }
+            Err(ExportError::TooLong { message }) => {
+                let parts = self.packer.halves(&item.envelope);
+                if parts.is_empty() {
+                    return self.queue.give_up(item, DropReason::Rejected, message);
+                }
+                item.replace(parts);
+                self.queue.delay(item, Duration::ZERO);
+                self.reporter.report(ReportKind::Retrying, message);
+            }
+            Err(ExportError::Denied { message }) => {
+                // It is not the item's fault, and its time does not run.
+                item.first_attempt = None;
+                self.queue.deny(self.settings.probe_interval);
+                self.queue.delay(item, Duration::ZERO);
+                self.reporter.report(ReportKind::Denied, message);
             }
             Err(ExportError::Retry { message, after, everything }) => {
                 let backoff = item.waits.next().unwrap_or(LONGEST_WAIT);
@@ -107,8 +128,7 @@ impl Sender {
                 }
                 let begun = *item.first_attempt.get_or_insert(attempt);
                 if begun.elapsed() + wait > self.settings.retry_deadline {
-                    self.reporter.dropped(DropReason::RetriesExhausted, 1, message);
-                    return self.queue.finish(item);
+                    return self.queue.give_up(item, DropReason::RetriesExhausted, message);
                 }
                 self.queue.delay(item, wait);
                 self.reporter.report(ReportKind::Retrying, message);

@@ -87,14 +87,21 @@ impl Assembler {
         });
         // Waiting must not cost what is recorded meanwhile.
         if matches!(next, Next::Wait) && self.budget.is_half_full() {
-            self.let_go();
+            self.let_go(None);
         }
         next
     }
 
-    /// Sends all that waits for a turn that follows.
-    pub(super) fn let_go(&mut self) {
-        let traces = self.loops.let_go();
+    /// Sends all that waits for a turn that follows, or one trace if that does.
+    pub(super) fn let_go(&mut self, of: Option<TraceId>) {
+        let traces = match of.map(|id| self.joined(id)) {
+            None => self.loops.let_go(),
+            Some(id) if self.open.get(&id).is_some_and(|open| open.waits) => {
+                self.loops.let_go_of(id);
+                vec![id]
+            }
+            Some(_) => Vec::new(),
+        };
         self.send_those(traces);
     }
 

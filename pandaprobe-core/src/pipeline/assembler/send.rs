@@ -1,16 +1,9 @@
 //! What leaves: through the choke point, as payloads of a size that the backend takes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
-
-use bytes::Bytes;
-use serde::Serialize;
+use std::sync::Arc;
 
 use super::{Assembler, Phase};
 use crate::{
-    capture::Gate,
     context::Collector,
     export::{Envelope, Payload},
     identity::Slot,
@@ -18,12 +11,6 @@ use crate::{
     pipeline::{Settings, budget::Charge, record::TraceRecord, settle::apply_exit_to_trace},
     report::DropReason,
 };
-
-/// How many spans the backend takes with a trace, or in one block.
-const BLOCK: usize = 500;
-
-/// Texts of this many bytes are not cut to make a payload short enough.
-const SHORTEST: usize = 256;
 
 /// Whether the input and output of a trace leave it for good.
 #[derive(Clone, Copy, PartialEq)]
@@ -115,7 +102,8 @@ impl Assembler {
             return self.reporter.withheld(reason, 1);
         }
         self.settings.gate.pass_score(&mut score, &self.reporter);
-        self.queue_up(Payload::Score, score.trace_id, self.json(&score));
+        let envelope = self.packer.whole(Payload::Score, score.trace_id, &score);
+        envelope.into_iter().for_each(|envelope| self.queue_up(envelope));
     }
 
     /// What may leave of a trace or a part of one. What is withheld once stays so.
@@ -174,43 +162,16 @@ impl Assembler {
 
     // ---- payloads
 
-    /// Posts a trace with as many of its spans as fit, and the others after it.
-    fn post_trace(&self, mut data: TraceData) {
-        let id = data.trace_id;
-        let mut rest = data.spans.split_off(data.spans.len().min(BLOCK));
-        let json = loop {
-            match self.json(&data) {
-                Some(json) if self.settings.gate.is_too_long(json.len()) && !data.spans.is_empty() => {
-                    let half = data.spans.split_off(data.spans.len() / 2);
-                    rest.splice(0..0, half);
-                }
-                json => break json,
-            }
-        };
-        self.queue_up(Payload::Trace, id, self.shortened(json, &mut data, Gate::cut));
-        self.post_spans(id, rest);
+    fn post_trace(&self, data: TraceData) {
+        self.packer.trace(data).into_iter().for_each(|envelope| self.queue_up(envelope));
     }
 
-    fn post_spans(&self, id: TraceId, mut spans: Vec<SpanData>) {
-        spans.chunks_mut(BLOCK).for_each(|block| self.post_block(id, block));
-    }
-
-    fn post_block(&self, id: TraceId, block: &mut [SpanData]) {
-        let json = self.json(&&*block);
-        let is_too_long = json.as_ref().is_some_and(|json| self.settings.gate.is_too_long(json.len()));
-        if is_too_long && block.len() > 1 {
-            let (one, other) = block.split_at_mut(block.len() / 2);
-            self.post_block(id, one);
-            return self.post_block(id, other);
-        }
-        let cut = |block: &mut &mut [SpanData], bytes| {
-            block.iter_mut().for_each(|span| Gate::cut_span(span, bytes))
-        };
-        self.queue_up(Payload::Spans, id, self.shortened(json, &mut { block }, cut));
+    fn post_spans(&self, id: TraceId, spans: Vec<SpanData>) {
+        self.packer.spans(id, spans).into_iter().for_each(|envelope| self.queue_up(envelope));
     }
 
     fn post_update(&self, data: TraceData) {
-        let mut update = TraceUpdate {
+        let update = TraceUpdate {
             status: Some(data.status),
             ended_at: data.ended_at,
             input: data.input,
@@ -220,72 +181,16 @@ impl Assembler {
             user_id: data.user_id,
             tags: data.tags,
         };
-        let json = self.shortened(self.json(&update), &mut update, Gate::cut_update);
-        self.queue_up(Payload::Update, data.trace_id, json);
+        self.packer.update(data.trace_id, update).into_iter().for_each(|envelope| self.queue_up(envelope));
     }
 
-    fn json(&self, item: &impl Serialize) -> Option<Vec<u8>> {
-        let json = serde_json::to_vec(item);
-        json.map_err(|error| self.reporter.dropped(DropReason::Unserialisable, 1, error.to_string())).ok()
-    }
-
-    /// The JSON of `item`, whose texts are cut until it is short enough, or there is nothing left to cut.
-    fn shortened<T: Serialize>(
-        &self,
-        json: Option<Vec<u8>>,
-        item: &mut T,
-        cut: impl Fn(&mut T, usize),
-    ) -> Option<Vec<u8>> {
-        let mut json = json?;
-        let mut longest = self.settings.gate.longest_text();
-        while longest > SHORTEST && self.settings.gate.is_too_long(json.len()) {
-            longest = (longest.min(json.len()) / 4).max(SHORTEST);
-            cut(item, longest);
-            json = self.json(item)?;
-        }
-        Some(json)
-    }
-
-    fn queue_up(&self, payload: Payload, id: TraceId, json: Option<Vec<u8>>) {
-        let Some(json) = json else {
-            return;
-        };
+    fn queue_up(&self, envelope: Envelope) {
         let mut charge = Charge::empty(&self.budget);
-        if !charge.grow(json.len()) {
+        if charge.grow(envelope.body().len()) {
+            self.queue.push(envelope, charge);
+        } else {
             let message = "a finished item did not fit into max_buffered_bytes";
-            return self.reporter.dropped(DropReason::BufferFull, 1, message);
+            self.queue.refuse(&envelope, DropReason::BufferFull, message);
         }
-        self.queue.push(Envelope::new(payload, id, Bytes::from(json)), charge);
-    }
-}
-
-/// What is remembered of traces that are gone: of the latest 100,000.
-pub(super) struct Recent<T> {
-    values: HashMap<TraceId, T>,
-    order: VecDeque<TraceId>,
-}
-
-impl<T: Copy> Recent<T> {
-    const MOST: usize = 100_000;
-
-    pub(super) fn get(&self, id: TraceId) -> Option<T> {
-        self.values.get(&id).copied()
-    }
-
-    pub(super) fn insert(&mut self, id: TraceId, value: T) {
-        if self.values.insert(id, value).is_none() {
-            self.order.push_back(id);
-        }
-        if self.order.len() > Self::MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.values.remove(&oldest);
-        }
-    }
-}
-
-impl<T> Default for Recent<T> {
-    fn default() -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new() }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{envelope, reporter};
+use super::{NEVER, envelope, reporter};
 use crate::{
+    config::Overflow,
     model::TraceId,
     pipeline::{
         budget::{Budget, Charge},
@@ -19,7 +20,7 @@ use crate::{
 fn no_more_is_held_than_the_budget_has() {
     const MOST: usize = 100;
     explore(Time::Passes, 10_000, || {
-        let queue = Arc::new(Queue::new(usize::MAX, reporter()));
+        let queue = Arc::new(Queue::new(usize::MAX, Overflow::DropOldest, reporter()));
         let budget = Arc::new(Budget::new(MOST, Arc::clone(&queue)));
         let take = |budget: &Arc<Budget>, bytes| {
             let mut charge = Charge::empty(budget);
@@ -51,5 +52,29 @@ fn no_more_is_held_than_the_budget_has() {
         assert_eq!(budget.held(), queue.waiting_bytes());
         queue.close();
         assert_eq!((budget.held(), queue.waiting_bytes(), queue.len()), (0, 0, 0));
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_gets_it_once_it_is_there() {
+    const MOST: usize = 100;
+    explore(Time::StandsStill, 10_000, || {
+        let queue = Arc::new(Queue::new(usize::MAX, Overflow::Block(NEVER), reporter()));
+        let budget = Arc::new(Budget::new(MOST, queue));
+        let threads = [60, 50, 45].map(|bytes| {
+            let budget = Arc::clone(&budget);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let mut charge = Charge::empty(&budget);
+                    assert!(charge.grow(bytes));
+                    assert!(budget.held() <= MOST, "{} are held", budget.held());
+                    thread::yield_now();
+                }
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(budget.held(), 0);
     });
 }

@@ -67,27 +67,27 @@ fn who_waits_ends_the_nap() {
                 while stop.is_none() {
                     for event in inbox.receive(Some(later(NEVER))) {
                         match event {
-                            Event::Flush(waiter) => waiter(),
+                            Event::Flush(_, waiter) => waiter(true),
                             Event::Stop(waiter) => stop = Some(waiter),
                             _ => {}
                         }
                     }
                 }
                 let rest = inbox.close();
-                stop.into_iter().for_each(|waiter| waiter());
+                stop.into_iter().for_each(|waiter| waiter(true));
                 names(&rest)
             })
         };
         let wait_for = |inbox: &Inbox, event: fn(Waiter) -> Event| {
             let (done, wait) = mpsc::sync_channel(1);
-            let waiter = move || done.send(()).unwrap();
+            let waiter = move |_| done.send(()).unwrap();
             inbox.send(event(Box::new(waiter))) && wait.recv().is_ok()
         };
         let callers = ["a", "b"].map(|caller| {
             let inbox = Arc::clone(&inbox);
             thread::spawn(move || {
                 assert!(inbox.send(event(caller)));
-                assert!(wait_for(&inbox, Event::Flush));
+                assert!(wait_for(&inbox, |waiter| Event::Flush(None, waiter)));
                 assert!(inbox.send(event(caller)));
             })
         });

@@ -13,6 +13,7 @@ use shuttle::future::block_on;
 
 use super::{envelope, reporter};
 use crate::{
+    config::Overflow,
     model::TraceId,
     pipeline::{
         budget::{Budget, Charge},
@@ -43,7 +44,7 @@ struct Called {
 impl Items {
     fn new(most: usize) -> Arc<Self> {
         let reporter = reporter();
-        let queue = Arc::new(Queue::new(most, Arc::clone(&reporter)));
+        let queue = Arc::new(Queue::new(most, Overflow::DropOldest, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(usize::MAX, Arc::clone(&queue)));
         Arc::new(Self { queue, budget, reporter, traces: [TraceId::random(), TraceId::random()] })
     }
@@ -58,7 +59,7 @@ impl Items {
     fn when_settled(&self) -> Called {
         let called = Called::default();
         let (here, budget) = (called.clone(), Arc::clone(&self.budget));
-        self.queue.when_settled(Box::new(move || {
+        self.queue.when_settled(Box::new(move |_| {
             here.times.fetch_add(1, Ordering::Relaxed);
             here.held.store(budget.held(), Ordering::Relaxed);
         }));
@@ -144,7 +145,7 @@ fn items_are_settled_once_in_the_order_of_their_trace() {
         let middle = items.when_settled();
         (3..5).for_each(|number| items.push(number));
         let end = items.when_settled();
-        items.queue.when_settled(Box::new(move || done.send(()).unwrap()));
+        items.queue.when_settled(Box::new(move |_| done.send(()).unwrap()));
         wait.recv().unwrap();
         assert_eq!(items.queue.close(), 0);
         let delivered = sender.join().unwrap();
@@ -166,7 +167,7 @@ fn items_that_are_dropped_for_newer_ones_or_at_the_close_are_settled() {
         let other = {
             let items = Arc::clone(&items);
             thread::spawn(move || {
-                items.queue.drop_oldest();
+                items.queue.drop_oldest(0);
                 items.when_settled()
             })
         };

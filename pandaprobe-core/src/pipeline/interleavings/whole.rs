@@ -33,7 +33,7 @@ impl Whole {
     pub(crate) fn start(config: &Config) -> Self {
         let reporter = reporter();
         let settings = Settings::of(config);
-        let queue = Arc::new(Queue::new(config.max_queue_size, Arc::clone(&reporter)));
+        let queue = Arc::new(Queue::new(config.max_queue_size, config.overflow, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
         let inbox = Arc::new(Inbox::default());
         let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&budget), Arc::clone(&reporter), &settings);
@@ -145,7 +145,7 @@ fn what_was_flushed_is_delivered_whole_and_once() {
                     mark(&trace, "before");
                     span.end(Exit::Done);
                     trace.end(Exit::Done);
-                    assert!(pipeline.flush(NEVER));
+                    assert!(pipeline.flush(None, NEVER));
                     let kept: Vec<Envelope> = kept.lock().unwrap().clone();
                     assert!(kept.iter().any(|envelope| envelope.trace_id() == trace.id));
                     mark(&trace, "after");
@@ -217,7 +217,7 @@ fn a_value_is_delivered_or_told_to_be_late() {
             let (pipeline, trace) = (Arc::clone(&pipeline), Arc::clone(&trace));
             thread::spawn(move || {
                 trace.end(Exit::Done);
-                pipeline.flush(NEVER)
+                pipeline.flush(None, NEVER)
             })
         };
         mark(&trace, "three");
