@@ -34,13 +34,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server that answers every request with `handler`.
-    pub(crate) fn start<H, F>(handler: H) -> Self
+    /// Starts a server that answers every request with `handler`, on any free port if `port` is 0.
+    pub(crate) fn start<H, F>(port: u16, handler: H) -> Self
     where
         H: Fn(Peer, Request) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send,
     {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port");
+        let listener =
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free loopback port");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (stop, stopped) = oneshot::channel();
@@ -85,6 +86,11 @@ impl Connection {
         self.set(Ending::Reset);
     }
 
+    /// Sends what is no HTTP instead of the answer that follows, and closes the connection.
+    pub(crate) fn garble(&self) {
+        self.set(Ending::Garbled);
+    }
+
     /// Closes the connection after the answer that follows, which does not announce it.
     pub(crate) fn close_after_answer(&self) {
         self.set(Ending::Announced { written: false });
@@ -127,9 +133,14 @@ enum Ending {
     Announced {
         written: bool,
     },
+    /// To say nonsense, and close.
+    Garbled,
     Closed,
     Reset,
 }
+
+/// What a server says that is none of HTTP.
+const NONSENSE: &[u8] = b"\x15\x03\x01\x00\x02\x02\x50 no such thing\r\n\r\n";
 
 fn run<H, F>(listener: std::net::TcpListener, handler: H, stopped: oneshot::Receiver<()>)
 where
@@ -191,7 +202,7 @@ impl AsyncRead for Stream {
         match ending {
             Ending::Closed => return Poll::Ready(Ok(())),
             Ending::Reset => return Poll::Ready(Err(self.refuse())),
-            Ending::None | Ending::Announced { .. } => {}
+            Ending::None | Ending::Announced { .. } | Ending::Garbled => {}
         }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.inner).poll_read(cx, buf);
@@ -206,8 +217,17 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if matches!(self.connection.state().ending, Ending::Reset) {
-            return Poll::Ready(Err(self.refuse()));
+        let ending = self.connection.state().ending;
+        match ending {
+            Ending::Reset => return Poll::Ready(Err(self.refuse())),
+            Ending::Garbled => {
+                let poll = Pin::new(&mut self.inner).poll_write(cx, NONSENSE);
+                return poll.map_ok(|_| {
+                    self.connection.set(Ending::Announced { written: true });
+                    buf.len()
+                });
+            }
+            _ => {}
         }
         let poll = Pin::new(&mut self.inner).poll_write(cx, buf);
         match &poll {

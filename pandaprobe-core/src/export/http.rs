@@ -104,8 +104,9 @@ fn judge(
         401 | 403 | 429 => Err(ExportError::Denied { message }),
         413 => Err(ExportError::TooLong { message }),
         _ if not_yet_stored => retry(asked, false),
-        408 | 425 => retry(asked, false),
-        500..=599 => retry(asked, asked.is_some()),
+        // So it answers scores of traces that it has not stored yet, too.
+        500 if payload == Payload::Score => retry(asked, false),
+        408 | 425 | 500..=599 => retry(asked, true),
         _ => Err(ExportError::Rejected { message }),
     }
 }
@@ -161,8 +162,13 @@ mod tests {
         assert!(paced(answer(Payload::Trace, 429, "not JSON")));
         assert!(denied(answer(Payload::Trace, 429, r#"{"detail":"You've reached the traces limit"}"#)));
         for status in [408, 425, 500, 502, 503, 504] {
-            assert!(retried(answer(Payload::Trace, status, "Internal Server Error")), "{status}");
+            let held_up = answer(Payload::Trace, status, "Internal Server Error");
+            assert!(
+                matches!(held_up, Err(ExportError::Retry { everything: true, after: None, .. })),
+                "{status}"
+            );
         }
+        assert!(retried(answer(Payload::Score, 500, "Internal Server Error")));
         for status in [401, 403] {
             assert!(denied(answer(Payload::Trace, status, "{}")), "{status}");
         }

@@ -46,7 +46,8 @@ pub enum ExportError {
         message: String,
         /// How long to wait at least.
         after: Option<Duration>,
-        /// Nothing else would get through now either, so everything waits.
+        /// It is not about this item. So everything waits for as long as `after` says, or else once several attempts in a
+        /// row have failed so.
         everything: bool,
     },
     /// Whoever asks is refused: a key that is wrong, a quota that is used up. Everything waits until an attempt gets

@@ -224,8 +224,8 @@ impl Pipeline {
         let sent = self.intake.send(Event::Stop(waiter)) && !is_own_thread();
         // Told that there is no use in waiting, the assembler has finished all the same.
         let settled = sent && wait.recv_timeout(timeout.min(LONG)).is_ok();
-        let unfinished = if settled { 0 } else { self.reporter.open.load(Ordering::Relaxed).max(1) };
-        let left = self.queue.close() + unfinished;
+        let open = if settled { 0 } else { self.reporter.open.load(Ordering::Relaxed) };
+        let left = (self.queue.close() + open).max(u64::from(!settled));
         self.join(deadline);
         left
     }

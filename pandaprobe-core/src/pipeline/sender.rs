@@ -14,7 +14,10 @@ use super::{
     queue::{Item, Queue},
 };
 use crate::{
-    export::{ExportError, Exporter},
+    export::{
+        ExportError, Exporter,
+        retry::{Waits, waits},
+    },
     report::{DropReason, ReportKind, Reporter},
     sync::{Mutex, later, lock},
 };
@@ -30,6 +33,7 @@ pub(super) struct Sender {
     queue: Arc<Queue>,
     reporter: Arc<Reporter>,
     under_way: Arc<AtomicUsize>,
+    failing: Arc<Mutex<Failing>>,
 }
 
 impl Sender {
@@ -40,7 +44,15 @@ impl Sender {
         reporter: Arc<Reporter>,
     ) -> Self {
         let packer = Packer::new(&settings.gate, &reporter);
-        Self { settings, packer, exporter, queue, reporter, under_way: Arc::default() }
+        Self {
+            settings,
+            packer,
+            exporter,
+            queue,
+            reporter,
+            under_way: Arc::default(),
+            failing: Arc::default(),
+        }
     }
 
     pub(super) fn run(self) {
@@ -94,6 +106,7 @@ impl Sender {
     fn conclude(&self, mut item: Item, attempt: Instant, result: Result<(), ExportError>) {
         match result {
             Ok(()) => {
+                *lock(&self.failing) = Failing::default();
                 self.queue.answered(attempt);
                 if item.advance() {
                     return self.queue.delay(item, Duration::ZERO);
@@ -124,7 +137,7 @@ impl Sender {
                 let backoff = item.waits.next().unwrap_or(LONGEST_WAIT);
                 let wait = after.unwrap_or(backoff).min(LONGEST_WAIT);
                 if everything {
-                    self.queue.pause(wait);
+                    self.pause(after);
                 }
                 let begun = *item.first_attempt.get_or_insert(attempt);
                 if begun.elapsed() + wait > self.settings.retry_deadline {
@@ -134,6 +147,37 @@ impl Sender {
                 self.reporter.report(ReportKind::Retrying, message);
             }
         }
+    }
+}
+
+impl Sender {
+    /// Lets nothing leave for as long as the backend asks, or once nothing has got through for a while.
+    fn pause(&self, asked: Option<Duration>) {
+        let pause = asked.or_else(|| lock(&self.failing).again());
+        if let Some(pause) = pause {
+            self.queue.pause(pause.min(LONGEST_WAIT));
+        }
+    }
+}
+
+/// Failures that were not about an item, since something was delivered.
+struct Failing {
+    count: usize,
+    waits: Waits,
+}
+
+impl Failing {
+    /// One more: how long everything waits then. One that fails among others that are delivered holds up nothing but itself.
+    fn again(&mut self) -> Option<Duration> {
+        self.count += 1;
+        let all_of_a_round = self.count.is_multiple_of(IN_FLIGHT);
+        if all_of_a_round { self.waits.next() } else { None }
+    }
+}
+
+impl Default for Failing {
+    fn default() -> Self {
+        Self { count: 0, waits: waits() }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Answer {
     Hang,
     /// No answer and nothing stored: the connection is reset.
     Reset,
+    /// No answer of HTTP and nothing stored: some other bytes, and the connection is closed.
+    Garbage,
     /// The request is carried out, and the answer lost: the connection is reset instead.
     StoreThenReset,
     /// The request is carried out at once, and the answer sent this much later.

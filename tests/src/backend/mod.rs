@@ -49,9 +49,18 @@ pub struct Rejected {
 impl Backend {
     /// Starts a backend on a free loopback port.
     pub fn start() -> Self {
+        Self::start_at(0)
+    }
+
+    /// Starts a backend on this loopback port, where none was before.
+    ///
+    /// # Panics
+    ///
+    /// If the port is taken.
+    pub fn start_at(port: u16) -> Self {
         let shared = Arc::new(Shared::default());
         let state = Arc::clone(&shared);
-        let server = Server::start(move |peer, request| Arc::clone(&state).handle(peer, request));
+        let server = Server::start(port, move |peer, request| Arc::clone(&state).handle(peer, request));
         Self { shared, server: Arc::new(server) }
     }
 
@@ -208,7 +217,7 @@ impl Shared {
         let request = Recorded::read(request, peer.port).await;
         let index = self.log.push(request.clone(), Arc::clone(&peer.connection));
         let answer = self.next_answer(&request);
-        let Some(response) = self.respond(&request, answer).await else {
+        let Some(response) = self.respond(&request, answer, &peer.connection).await else {
             peer.connection.reset();
             return respond(200, &[], Body::empty());
         };
@@ -227,12 +236,16 @@ impl Shared {
     }
 
     /// The response to send; `None` to reset the connection instead.
-    async fn respond(&self, request: &Recorded, answer: Answer) -> Option<Response> {
+    async fn respond(&self, request: &Recorded, answer: Answer, connection: &Connection) -> Option<Response> {
         match answer {
             Answer::Normal => Some(into_response(request, &self.carry_out(request, true))),
             Answer::Status { code, headers, body } => Some(respond(code, &headers, body)),
             Answer::Hang => std::future::pending().await,
             Answer::Reset => None,
+            Answer::Garbage => {
+                connection.garble();
+                Some(respond(200, &[], Body::empty()))
+            }
             Answer::StoreThenReset => {
                 self.carry_out(request, true);
                 None

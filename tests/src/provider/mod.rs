@@ -42,7 +42,7 @@ impl Provider {
     pub fn start_with(script: impl Fn(&Recorded, usize) -> Exchange + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared { log: Log::default(), script: Box::new(script) });
         let state = Arc::clone(&shared);
-        let server = Server::start(move |peer, request| Arc::clone(&state).handle(peer, request));
+        let server = Server::start(0, move |peer, request| Arc::clone(&state).handle(peer, request));
         Self { shared, server }
     }
 
