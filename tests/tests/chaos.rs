@@ -1,6 +1,10 @@
 //! Whatever a backend does: what it stored and what is counted as dropped is what was recorded.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do, and tell figures"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -248,6 +252,49 @@ fn one_that_dies() {
         assert_eq!((stored, dropped(&stats, DropReason::Shutdown)), (700, TRACES - 700), "{name}: {stats:?}");
         assert_eq!((left, stats.dropped_total()), (1_300, 1_300), "{name}");
     }
+}
+
+/// A key that may send 100 traces a window sends that many, and hardly asks for more.
+#[test]
+fn a_rate_limit_is_used_to_the_full_and_hardly_overrun() {
+    const WINDOW: Duration = Duration::from_secs(1);
+    const TRACES: u32 = 1_000;
+    const EACH: u32 = 100;
+    struct Limiter {
+        began: Option<Instant>,
+        count: u32,
+        asked: u32,
+        refused: u32,
+    }
+    let limiter = Arc::new(Mutex::new(Limiter { began: None, count: 0, asked: 0, refused: 0 }));
+    let backend = Backend::start();
+    let state = Arc::clone(&limiter);
+    backend.script_with(move |_, _| {
+        let mut limiter = state.lock().unwrap();
+        if limiter.began.is_none_or(|began| began.elapsed() >= WINDOW) {
+            (limiter.began, limiter.count) = (Some(Instant::now()), 0);
+        }
+        limiter.count += 1;
+        limiter.asked += u32::from(limiter.refused > 0);
+        let refused = limiter.count > EACH;
+        limiter.refused += u32::from(refused);
+        if refused { Answer::rate_limited() } else { Answer::Normal }
+    });
+    let client = Client::new(config(&backend.url()).rate_limit_window(WINDOW)).unwrap();
+    let begun = Instant::now();
+    (0..TRACES).for_each(|n| client.trace(format!("trace {n}")).run(|_| ()));
+    client.flush(Duration::from_secs(60)).unwrap();
+    let (took, ideal) = (begun.elapsed(), WINDOW * (TRACES / EACH - 1));
+    assert_eq!((backend.traces().len(), client.stats().dropped_total()), (1_000, 0));
+    let limiter = limiter.lock().unwrap();
+    let overrun = f64::from(limiter.refused - 1) / f64::from(limiter.asked);
+    println!(
+        "{:.3} of the ideal time, {:.1} % refused",
+        took.as_secs_f64() / ideal.as_secs_f64(),
+        overrun * 100.0
+    );
+    assert!(took < ideal.mul_f64(1.15), "{took:?}");
+    assert!(overrun < 0.05, "{} of {} were refused", limiter.refused, limiter.asked);
 }
 
 /// Names of what a backend has of one trace.

@@ -364,7 +364,7 @@ fn a_full_queue_drops_the_oldest() {
     let stats = client.stats();
     assert_eq!(stats.delivered + stats.dropped[&DropReason::QueueFull], 100);
     assert!((10..=14).contains(&stats.delivered), "{stats:?}");
-    assert_eq!(kept.traces().last().unwrap().name, "99");
+    assert!(kept.traces().iter().any(|trace| trace.name == "99"), "{:?}", kept.traces());
 }
 
 #[test]

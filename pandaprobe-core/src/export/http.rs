@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::{Method, StatusCode, header, redirect};
+use reqwest::{
+    Method, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+    redirect,
+};
 use serde_json::Value;
 
 use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after, window::Window};
@@ -22,8 +26,18 @@ pub(crate) struct HttpExporter {
 
 impl HttpExporter {
     pub(crate) fn new(target: Target, config: &Config) -> Result<Self, ConfigError> {
+        let value =
+            |text: &str| HeaderValue::from_str(text).map_err(|error| ConfigError::Http(error.to_string()));
+        let mut key = value(target.api_key.expose())?;
+        key.set_sensitive(true);
+        let headers = [
+            (HeaderName::from_static("x-api-key"), key),
+            (HeaderName::from_static("x-project-name"), value(&target.project_name)?),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ];
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
+            .default_headers(headers.into_iter().collect())
             .connect_timeout(config.connect_timeout)
             .timeout(config.request_timeout)
             .redirect(redirect::Policy::none())
@@ -37,10 +51,7 @@ impl HttpExporter {
         let request = self
             .http
             .request(method, format!("{}{path}", self.target.endpoint.as_str()))
-            .header("X-API-Key", self.target.api_key.expose())
-            .header("X-Project-Name", &self.target.project_name)
-            .header("X-Request-ID", envelope.request_id().to_string())
-            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-request-id", envelope.request_id().to_string())
             .body(envelope.body().clone());
         let response = request.send().await.map_err(|error| self.without_key(unreachable_now(&error)))?;
         let status = response.status();

@@ -25,15 +25,14 @@ use crate::{
 /// How many items are under way at once.
 const IN_FLIGHT: usize = 4;
 
-#[derive(Clone)]
 pub(super) struct Sender {
     settings: Settings,
     packer: Packer,
     exporter: Arc<dyn Exporter>,
     queue: Arc<Queue>,
     reporter: Arc<Reporter>,
-    under_way: Arc<AtomicUsize>,
-    failing: Arc<Mutex<Failing>>,
+    under_way: AtomicUsize,
+    failing: Mutex<Failing>,
 }
 
 impl Sender {
@@ -50,25 +49,26 @@ impl Sender {
             exporter,
             queue,
             reporter,
-            under_way: Arc::default(),
-            failing: Arc::default(),
+            under_way: AtomicUsize::default(),
+            failing: Mutex::default(),
         }
     }
 
     pub(super) fn run(self) {
         own_thread();
+        let this = Arc::new(self);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
-            Ok(runtime) => runtime.block_on(self.work()),
+            Ok(runtime) => runtime.block_on(this.work()),
             Err(error) => {
                 let message = format!("the sender's runtime could not be made: {error}");
-                self.reporter.report(ReportKind::Panicked, message);
-                self.queue.close();
+                this.reporter.report(ReportKind::Panicked, message);
+                this.queue.close();
             }
         }
     }
 
-    async fn work(&self) {
+    async fn work(self: &Arc<Self>) {
         while !self.queue.is_closed() {
             self.start_what_is_due();
             let idle = later(self.settings.flush_interval);
@@ -79,24 +79,25 @@ impl Sender {
         }
     }
 
-    fn start_what_is_due(&self) {
+    fn start_what_is_due(self: &Arc<Self>) {
         for _ in 0..self.settings.batch_size {
-            if self.is_full() {
-                return;
-            }
-            let Some(item) = self.queue.take(Instant::now()) else {
+            let Some(item) = self.next() else {
                 return;
             };
-            self.under_way.fetch_add(1, Ordering::Relaxed);
-            let attempt = Attempt {
-                sender: self.clone(),
-                begun: Instant::now(),
-                item: Arc::new(Mutex::new(Some(item))),
-            };
-            tokio::spawn(attempt.run());
+            tokio::spawn(Attempt::new(self, item).run());
         }
         // There may be more.
         self.queue.notify();
+    }
+
+    /// An item that may leave now, if a hand is free.
+    fn next(&self) -> Option<Item> {
+        if self.is_full() {
+            return None;
+        }
+        let item = self.queue.take(Instant::now())?;
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        Some(item)
     }
 
     fn is_full(&self) -> bool {
@@ -186,23 +187,35 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// One attempt to deliver. If the exporter panics, its drop puts the item back.
 struct Attempt {
-    sender: Sender,
+    sender: Arc<Sender>,
     begun: Instant,
-    item: Arc<Mutex<Option<Item>>>,
+    item: Option<Item>,
 }
 
 impl Attempt {
-    async fn run(self) {
-        let envelope = lock(&self.item).as_ref().map(|item| item.envelope.clone());
-        if let Some(envelope) = envelope {
+    fn new(sender: &Arc<Sender>, item: Item) -> Self {
+        Self { sender: Arc::clone(sender), begun: Instant::now(), item: Some(item) }
+    }
+
+    /// Makes it, and those that follow.
+    async fn run(mut self) {
+        loop {
+            let Some(envelope) = self.item.as_ref().map(|item| item.envelope.clone()) else {
+                return;
+            };
             let result = self.sender.exporter.export(&envelope).await;
             self.conclude(result);
+            // An exporter that is always ready must not keep others from their turn.
+            tokio::task::consume_budget().await;
+            let Some(next) = self.sender.next() else {
+                return;
+            };
+            self = Self::new(&self.sender, next);
         }
     }
 
-    fn conclude(&self, result: Result<(), ExportError>) {
-        let item = lock(&self.item).take();
-        if let Some(item) = item {
+    fn conclude(&mut self, result: Result<(), ExportError>) {
+        if let Some(item) = self.item.take() {
             self.sender.under_way.fetch_sub(1, Ordering::Relaxed);
             self.sender.conclude(item, self.begun, result);
             self.sender.queue.notify();
