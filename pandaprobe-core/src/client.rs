@@ -42,6 +42,8 @@ struct Inner {
 pub struct Undelivered {
     /// How many, at least: what had not become an item by then is counted as one for each trace.
     pub left: u64,
+    /// How many items are on disk: the next client that uses the same [spool](Config::spool) delivers them.
+    pub spooled: u64,
 }
 
 impl Client {
@@ -167,7 +169,7 @@ impl Client {
     pub fn shutdown(&self, timeout: Duration) -> Result<(), Undelivered> {
         match self.inner.shutdown(timeout) {
             0 => Ok(()),
-            left => Err(Undelivered { left }),
+            left => Err(Undelivered { left, spooled: self.stats().spooled }),
         }
     }
 
@@ -213,7 +215,8 @@ impl Client {
     }
 
     fn undelivered(&self) -> Undelivered {
-        Undelivered { left: self.stats().queued }
+        let Stats { queued, spooled, .. } = self.stats();
+        Undelivered { left: queued, spooled }
     }
 
     pub(crate) fn intake(&self) -> Option<&Intake> {

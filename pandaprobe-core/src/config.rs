@@ -1,6 +1,6 @@
 //! How a client is configured: in code, from `PANDAPROBE_*`, or both. Code beats environment.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     capture::{BeforeSend, Redact, Sampling},
@@ -48,6 +48,9 @@ pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 32 << 20;
 pub const DEFAULT_RATE_LIMIT_WINDOW: Duration = Duration::from_secs(60);
 /// How often delivery is tried while the backend refuses the key or the quota is used up.
 pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many bytes the spool of a process may take: 512 MiB.
+pub const DEFAULT_MAX_SPOOL_BYTES: u64 = 512 << 20;
 
 /// What gives way when [`max_buffered_bytes`](Config::max_buffered_bytes) or [`max_queue_size`](Config::max_queue_size) is
 /// reached. Whatever is dropped is counted, and so is what depends on it: later spans, changes and scores of a trace.
@@ -106,6 +109,9 @@ pub struct Config {
     pub(crate) max_queue_size: usize,
     pub(crate) max_buffered_bytes: usize,
     pub(crate) overflow: Overflow,
+    pub(crate) spool: Option<PathBuf>,
+    pub(crate) max_spool_bytes: u64,
+    pub(crate) spool_sync: bool,
     pub(crate) debug: bool,
     pub(crate) linger: Duration,
     pub(crate) tool_loop_patience: Duration,
@@ -145,6 +151,9 @@ impl Config {
             max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             overflow: Overflow::default(),
+            spool: None,
+            max_spool_bytes: DEFAULT_MAX_SPOOL_BYTES,
+            spool_sync: false,
             debug: false,
             linger: DEFAULT_LINGER,
             tool_loop_patience: DEFAULT_TOOL_LOOP_PATIENCE,
@@ -259,6 +268,37 @@ impl Config {
     /// otherwise.
     pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
         self.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// Keeps what is finished and not yet delivered on disk, in this directory, which is made if it does not exist. There is no
+    /// spool unless set.
+    ///
+    /// What is there survives the process, however it ends: the next client that uses the directory, for the same endpoint and project,
+    /// delivers it. It takes hardly any memory and has no `retry_deadline` while the backend is away. Several processes
+    /// may share the directory. Files are readable by their owner alone; they hold what is sent, so after redaction, and never the key.
+    ///
+    /// ```
+    /// use pandaprobe_core::Config;
+    ///
+    /// let config = Config::new().spool("/var/lib/my-service/pandaprobe").max_spool_bytes(64 << 20);
+    /// ```
+    pub fn spool(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spool = Some(directory.into());
+        self
+    }
+
+    /// How many bytes the spool may take, in files of some 8 MiB, what was taken over from other processes included. The oldest items
+    /// are dropped and counted when there are more.
+    pub fn max_spool_bytes(mut self, bytes: u64) -> Self {
+        self.max_spool_bytes = bytes;
+        self
+    }
+
+    /// Whether each item is synced to the disk, so that it survives the death of the machine too. It takes some milliseconds
+    /// each, on a thread of the client. Not unless set.
+    pub fn spool_sync(mut self, sync: bool) -> Self {
+        self.spool_sync = sync;
         self
     }
 
@@ -479,6 +519,9 @@ pub enum ConfigError {
     /// The HTTP client could not be made, because of a proxy or TLS setting for instance.
     #[error("the HTTP client could not be made: {0}")]
     Http(String),
+    /// The directory of the spool could not be made or written.
+    #[error("the spool cannot be used: {0}")]
+    Spool(String),
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(String),

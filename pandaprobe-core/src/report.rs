@@ -29,6 +29,10 @@ pub enum DropReason {
     RetriesExhausted,
     /// It was not delivered before the client was shut down.
     Shutdown,
+    /// The spool had reached [`max_spool_bytes`](crate::Config::max_spool_bytes); the oldest went.
+    SpoolFull,
+    /// What the spool held of it was damaged.
+    SpoolDamaged,
     /// It was recorded after the client had been shut down.
     AfterShutdown,
     /// It could not be made into JSON.
@@ -40,7 +44,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
+        Self::SpoolFull,
+        Self::SpoolDamaged,
         Self::QueueFull,
         Self::BufferFull,
         Self::Rejected,
@@ -59,6 +65,8 @@ impl DropReason {
 pub enum ReportKind {
     /// Something was not delivered and never will be.
     Dropped(DropReason),
+    /// The spool could not be written or read. What could not be written is held in memory instead.
+    SpoolFailed,
     /// An attempt to deliver failed and will be repeated.
     Retrying,
     /// The backend refuses the key, or the quota is used up. Everything waits and is tried rarely.
@@ -86,7 +94,8 @@ pub enum ReportKind {
     InvalidScore,
 }
 
-const OTHER_KINDS: [ReportKind; 12] = [
+const OTHER_KINDS: [ReportKind; 13] = [
+    ReportKind::SpoolFailed,
     ReportKind::Retrying,
     ReportKind::Denied,
     ReportKind::IdentityRefused,
@@ -136,6 +145,8 @@ pub struct Stats {
     pub open: u64,
     /// Items (traces, blocks of spans, updates, scores) that are ready and were not delivered yet.
     pub queued: u64,
+    /// Those of them that are on disk, and survive the process.
+    pub spooled: u64,
     /// Items that the exporter took.
     pub delivered: u64,
     /// Attempts that failed and were repeated.

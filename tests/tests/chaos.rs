@@ -254,6 +254,39 @@ fn one_that_dies() {
     }
 }
 
+/// With a spool whatever a dying backend did not take is delivered to the one that comes back, by the next client.
+#[test]
+fn one_that_dies_and_comes_back() {
+    for (name, last) in
+        [("hangs", Answer::Hang), ("breaks", Answer::status(500)), ("denies", Answer::over_quota())]
+    {
+        let dir = std::env::temp_dir().join(format!("pandaprobe-chaos-{name}-{}", std::process::id()));
+        let backend = Backend::start();
+        let taken = Arc::new(AtomicUsize::new(0));
+        backend.script_with(move |_, _| match taken.fetch_add(1, Ordering::Relaxed) {
+            0..700 => Answer::Normal,
+            _ => last.clone(),
+        });
+        let config = || config(&backend.url()).spool(&dir);
+        let client = Client::new(config()).unwrap();
+        produce(&client);
+        let left = client.shutdown(Duration::from_millis(500)).unwrap_err();
+        assert_eq!((left.spooled, client.stats().dropped_total()), (1_300, 0), "{name}: {left:?}");
+        assert_eq!(stored(&backend), 700);
+        drop(client);
+        backend.script([]);
+        let client = Client::new(config()).unwrap();
+        backend.wait_for(TRACES, Duration::from_secs(60));
+        client.flush(Duration::from_secs(60)).unwrap();
+        assert_eq!(
+            (stored(&backend), client.stats().dropped_total(), client.stats().spooled),
+            (TRACES, 0, 0)
+        );
+        drop(client);
+        std::fs::remove_dir(&dir).unwrap();
+    }
+}
+
 /// A key that may send 100 traces a window sends that many, and hardly asks for more.
 #[test]
 fn a_rate_limit_is_used_to_the_full_and_hardly_overrun() {

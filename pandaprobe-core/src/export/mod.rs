@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::model::{ScoreData, SpanData, TraceData, TraceId, TraceUpdate};
@@ -72,7 +72,8 @@ pub enum ExportError {
 }
 
 /// What an envelope holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Payload {
     /// A trace with up to 500 spans: [`TraceData`].
@@ -96,7 +97,17 @@ pub struct Envelope {
 
 impl Envelope {
     pub(crate) fn new(payload: Payload, trace_id: TraceId, body: Bytes) -> Self {
-        Self { payload, trace_id, request_id: Uuid::new_v4(), body }
+        Self::again(payload, trace_id, Uuid::new_v4(), body)
+    }
+
+    /// One that was made before.
+    pub(crate) fn again(payload: Payload, trace_id: TraceId, request_id: Uuid, body: Bytes) -> Self {
+        Self { payload, trace_id, request_id, body }
+    }
+
+    /// The same, without what it holds.
+    pub(crate) fn without_body(&self) -> Self {
+        Self { body: Bytes::new(), ..self.clone() }
     }
 
     /// What the envelope holds.

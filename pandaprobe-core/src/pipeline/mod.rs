@@ -17,6 +17,7 @@ use crate::{
     export::Exporter,
     model::{ScoreData, TraceData, TraceId},
     report::{DropReason, Reporter, Stats},
+    spool::Spool,
     sync::{Condvar, Mutex, later, lock, mpsc, thread_local},
 };
 
@@ -127,7 +128,13 @@ impl Pipeline {
         reporter: Arc<Reporter>,
     ) -> Result<Self, ConfigError> {
         let settings = Settings::of(config);
-        let queue = Arc::new(Queue::new(config.max_queue_size, config.overflow, Arc::clone(&reporter)));
+        let spool = Spool::open(config, &reporter)?.map(Arc::new);
+        let queue = Arc::new(Queue::new(
+            config.max_queue_size,
+            config.overflow,
+            spool.clone(),
+            Arc::clone(&reporter),
+        ));
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
         let inbox = Arc::new(Inbox::default());
         let events = Arc::clone(&inbox);
@@ -139,10 +146,17 @@ impl Pipeline {
             Arc::clone(&reporter),
         );
         let sender = sender::Sender::new(settings, exporter, Arc::clone(&queue), Arc::clone(&reporter));
-        let threads = vec![
+        let mut threads = vec![
             spawn("pandaprobe-assembler", move || assembler.run(&events))?,
             spawn("pandaprobe-sender", move || sender.run())?,
         ];
+        if let Some(spool) = spool {
+            let (queue, budget) = (Arc::clone(&queue), Arc::clone(&budget));
+            let adopt = move || {
+                spool.adopt(|envelope, place| queue.push_spooled(envelope, place, Charge::empty(&budget)));
+            };
+            threads.push(spawn("pandaprobe-spool", adopt)?);
+        }
         Ok(Self {
             intake,
             queue,
@@ -251,6 +265,7 @@ impl Pipeline {
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             queued: self.queue.len(),
+            spooled: self.queue.spool().map_or(0, Spool::live),
             buffered_bytes: u64::try_from(self.budget.held()).unwrap_or(u64::MAX),
             ..self.reporter.stats()
         }

@@ -17,6 +17,7 @@ use crate::{
     },
     model::TraceId,
     report::{DropReason, Reporter},
+    spool::{Place, Spool},
     sync::{Mutex, MutexGuard, lock},
 };
 
@@ -28,15 +29,41 @@ pub(super) struct Item {
     pub(super) envelope: Envelope,
     /// What belongs to it and leaves after it, if it was too long to leave whole.
     rest: VecDeque<Envelope>,
+    /// Where it stands on disk. Then it has its body only while it is under way.
+    place: Option<Place>,
     pub(super) first_attempt: Option<Instant>,
     pub(super) waits: Waits,
     number: u64,
+    /// It was not split.
+    is_whole: bool,
     _charge: Charge,
 }
+
+/// What an item that is on disk takes in memory.
+const SPOOLED: usize = 256;
 
 impl Item {
     fn len(&self) -> usize {
         self.envelope.body().len() + self.rest.iter().map(|part| part.body().len()).sum::<usize>()
+    }
+
+    /// What is to be sent; `None` if it was on disk and cannot be read any more.
+    pub(super) fn load(&mut self, spool: Option<&Spool>) -> Option<Envelope> {
+        if let (Some(place), true) = (self.place, self.envelope.body().is_empty()) {
+            self.envelope = spool?.read(place)?;
+        }
+        Some(self.envelope.clone())
+    }
+
+    /// Leaves to the disk what is there. Parts of it are not.
+    pub(super) fn unload(&mut self) {
+        if self.is_spooled() && self.is_whole {
+            self.envelope = self.envelope.without_body();
+        }
+    }
+
+    pub(super) fn is_spooled(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Goes on to the next part; `false` if there is none.
@@ -46,6 +73,7 @@ impl Item {
 
     /// Takes the place of the envelope at hand.
     pub(super) fn replace(&mut self, parts: Vec<Envelope>) {
+        self.is_whole = false;
         parts.into_iter().rev().for_each(|part| self.rest.push_front(part));
         self.advance();
     }
@@ -57,6 +85,7 @@ pub(crate) struct Queue {
     overflow: Overflow,
     state: Mutex<State>,
     changed: Notify,
+    spool: Option<Arc<Spool>>,
     reporter: Arc<Reporter>,
 }
 
@@ -139,10 +168,10 @@ impl State {
         Some(item)
     }
 
-    /// Takes the oldest item of at least so many bytes that is not under way.
-    fn take_oldest(&mut self, bytes: usize) -> Option<Item> {
-        let ready = self.ready.iter().position(|item| item.len() >= bytes);
-        let delayed = self.delayed.values().map(|(_, item)| item).find(|item| item.len() >= bytes);
+    /// Takes the oldest item of a kind that is not under way.
+    fn take_oldest(&mut self, of: impl Fn(&Item) -> bool) -> Option<Item> {
+        let ready = self.ready.iter().position(&of);
+        let delayed = self.delayed.values().map(|(_, item)| item).find(|item| of(item));
         let number = |at: usize| self.ready.get(at).map_or(u64::MAX, |item| item.number);
         match (ready, delayed.map(|item| item.number)) {
             (at, Some(delayed)) if at.is_none_or(|at| delayed < number(at)) => self.take_delayed(delayed),
@@ -165,18 +194,49 @@ impl State {
 }
 
 impl Queue {
-    pub(super) fn new(most: usize, overflow: Overflow, reporter: Arc<Reporter>) -> Self {
-        Self { most, overflow, state: Mutex::default(), changed: Notify::new(), reporter }
+    pub(super) fn new(
+        most: usize,
+        overflow: Overflow,
+        spool: Option<Arc<Spool>>,
+        reporter: Arc<Reporter>,
+    ) -> Self {
+        Self { most, overflow, state: Mutex::default(), changed: Notify::new(), spool, reporter }
+    }
+
+    pub(super) fn spool(&self) -> Option<&Spool> {
+        self.spool.as_deref()
     }
 
     pub(super) fn overflow(&self) -> Overflow {
         self.overflow
     }
 
-    pub(super) fn push(&self, envelope: Envelope, charge: Charge) {
+    /// Takes an item in: to the disk, if there is a spool, else at the charge of what it holds.
+    pub(super) fn push(&self, envelope: Envelope, mut charge: Charge) {
+        if let Some(place) = self.spool().and_then(|spool| spool.append(&envelope)) {
+            return self.push_spooled(envelope.without_body(), place, charge);
+        }
+        if charge.grow(envelope.body().len()) {
+            self.push_at(envelope, None, charge);
+        } else {
+            let message = "a finished item did not fit into max_buffered_bytes";
+            self.refuse(&envelope, DropReason::BufferFull, message);
+        }
+    }
+
+    /// Takes in an item that is on disk.
+    pub(super) fn push_spooled(&self, envelope: Envelope, place: Place, mut charge: Charge) {
+        charge.set(SPOOLED);
+        self.push_at(envelope, Some(place), charge);
+        while self.spool().is_some_and(Spool::is_full)
+            && self.drop_oldest_of(DropReason::SpoolFull, Item::is_spooled)
+        {}
+    }
+
+    pub(super) fn push_at(&self, envelope: Envelope, place: Option<Place>, charge: Charge) {
         let mut state = self.lock();
         let id = envelope.trace_id();
-        let full = state.ready.len() + state.delayed.len() >= self.most;
+        let full = place.is_none() && state.ready.len() + state.delayed.len() >= self.most;
         let refused = match state.lost.get(id) {
             _ if state.closed => Some((DropReason::Shutdown, "an item was finished after the shutdown")),
             Some(reason) => Some((reason, "what belongs to a trace that was dropped")),
@@ -186,8 +246,17 @@ impl Queue {
             None => None,
         };
         if let Some((reason, message)) = refused {
+            let is_closed = state.closed;
             drop(state);
-            return self.refuse(&envelope, reason, message);
+            return match (place, self.spool()) {
+                // The next client that uses the spool delivers it.
+                (Some(_), _) if is_closed => {}
+                (Some(place), Some(spool)) => {
+                    spool.done(place);
+                    self.refuse(&envelope, reason, message);
+                }
+                _ => self.refuse(&envelope, reason, message),
+            };
         }
         let number = state.next;
         state.next += 1;
@@ -197,15 +266,17 @@ impl Queue {
         state.ready.push_back(Item {
             envelope,
             rest: VecDeque::new(),
+            place,
             first_attempt: None,
             waits: waits(),
             number,
+            is_whole: true,
             _charge: charge,
         });
         let paused = state.pause.is_some();
         drop(state);
         if full && self.overflow == Overflow::DropOldest {
-            self.drop_oldest(0);
+            self.drop_oldest_of(DropReason::QueueFull, |item| !item.is_spooled());
         }
         // A sender that waits for better times need not hear of each item.
         if !paused {
@@ -269,7 +340,8 @@ impl Queue {
     }
 
     /// Puts an item back that failed, to be tried again after `wait`.
-    pub(super) fn delay(&self, item: Item, wait: Duration) {
+    pub(super) fn delay(&self, mut item: Item, wait: Duration) {
+        item.unload();
         let at = Instant::now() + wait;
         let mut state = self.lock();
         if state.closed {
@@ -293,7 +365,7 @@ impl Queue {
 
     /// An item is delivered.
     pub(super) fn finish(&self, item: Item) {
-        self.settle(vec![item]);
+        self.settle(vec![item], false);
         self.changed.notify_one();
     }
 
@@ -315,7 +387,11 @@ impl Queue {
         if state.of_trace.contains_key(&id) { state.take_all_of(id) } else { Vec::new() }
     }
 
-    fn settle(&self, items: Vec<Item>) {
+    /// Items are no longer the queue's, nor the spool's unless they `stay` there.
+    fn settle(&self, items: Vec<Item>, stay: bool) {
+        if let (Some(spool), false) = (self.spool(), stay) {
+            items.iter().filter_map(|item| item.place).for_each(|place| spool.done(place));
+        }
         let settled: Vec<_> = items.iter().map(|item| (item.envelope.trace_id(), item.number)).collect();
         // What they held is given back before anybody hears that they are settled.
         drop(items);
@@ -337,16 +413,27 @@ impl Queue {
     }
 
     fn dropped(&self, items: Vec<Item>, more: u64, reason: DropReason, message: impl Into<String>) {
-        self.reporter.dropped(reason, items.len() as u64 + more, message);
-        self.settle(items);
+        // What is on disk when the process ends is not lost.
+        let stays = |item: &Item| reason == DropReason::Shutdown && item.is_spooled();
+        let (staying, dropped): (Vec<Item>, Vec<Item>) = items.into_iter().partition(stays);
+        let count = dropped.len() as u64 + more;
+        if count > 0 {
+            self.reporter.dropped(reason, count, message);
+        }
+        self.settle(dropped, false);
+        self.settle(staying, true);
     }
 
     /// Drops the oldest item of at least so many bytes that is not under way, with what depends on it; `false` if there is none.
     pub(super) fn drop_oldest(&self, bytes: usize) -> bool {
-        let Some(item) = self.lock().take_oldest(bytes) else {
+        self.drop_oldest_of(DropReason::QueueFull, |item| item.len() >= bytes.max(1))
+    }
+
+    fn drop_oldest_of(&self, reason: DropReason, of: impl Fn(&Item) -> bool) -> bool {
+        let Some(item) = self.lock().take_oldest(of) else {
             return false;
         };
-        self.give_up(item, DropReason::QueueFull, "the oldest waiting item made room for a newer one");
+        self.give_up(item, reason, "the oldest waiting item made room for a newer one");
         true
     }
 
@@ -383,7 +470,7 @@ impl Queue {
         let left = state.outstanding.len() as u64;
         drop(state);
         if !dropped.is_empty() {
-            let message = format!("{} items were not delivered before the shutdown", dropped.len());
+            let message = "items were not delivered before the shutdown";
             self.dropped(dropped, 0, DropReason::Shutdown, message);
         }
         self.changed.notify_one();

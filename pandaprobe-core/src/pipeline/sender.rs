@@ -141,7 +141,9 @@ impl Sender {
                     self.pause(after);
                 }
                 let begun = *item.first_attempt.get_or_insert(attempt);
-                if begun.elapsed() + wait > self.settings.retry_deadline {
+                // What is on disk can wait for the backend, but not for what nothing will come of.
+                let can_wait = everything && item.is_spooled();
+                if begun.elapsed() + wait > self.settings.retry_deadline && !can_wait {
                     return self.queue.give_up(item, DropReason::RetriesExhausted, message);
                 }
                 self.queue.delay(item, wait);
@@ -200,11 +202,20 @@ impl Attempt {
     /// Makes it, and those that follow.
     async fn run(mut self) {
         loop {
-            let Some(envelope) = self.item.as_ref().map(|item| item.envelope.clone()) else {
-                return;
-            };
-            let result = self.sender.exporter.export(&envelope).await;
-            self.conclude(result);
+            let spool = self.sender.queue.spool();
+            match self.item.as_mut().and_then(|item| item.load(spool)) {
+                Some(envelope) => {
+                    let result = self.sender.exporter.export(&envelope).await;
+                    self.conclude(|sender, item, begun| sender.conclude(item, begun, result));
+                }
+                None => self.conclude(|sender, item, _| {
+                    sender.queue.give_up(
+                        item,
+                        DropReason::SpoolDamaged,
+                        "an item of the spool cannot be read",
+                    );
+                }),
+            }
             // An exporter that is always ready must not keep others from their turn.
             tokio::task::consume_budget().await;
             let Some(next) = self.sender.next() else {
@@ -214,10 +225,10 @@ impl Attempt {
         }
     }
 
-    fn conclude(&mut self, result: Result<(), ExportError>) {
+    fn conclude(&mut self, how: impl FnOnce(&Sender, Item, Instant)) {
         if let Some(item) = self.item.take() {
             self.sender.under_way.fetch_sub(1, Ordering::Relaxed);
-            self.sender.conclude(item, self.begun, result);
+            how(&self.sender, item, self.begun);
             self.sender.queue.notify();
         }
     }
@@ -227,10 +238,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let message =
             if std::thread::panicking() { "the exporter panicked" } else { "delivery was interrupted" };
-        self.conclude(Err(ExportError::Retry {
-            message: message.to_owned(),
-            after: None,
-            everything: false,
-        }));
+        let failed = ExportError::Retry { message: message.to_owned(), after: None, everything: false };
+        self.conclude(|sender, item, begun| sender.conclude(item, begun, Err(failed)));
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 fn no_more_is_held_than_the_budget_has() {
     const MOST: usize = 100;
     explore(Time::Passes, 10_000, || {
-        let queue = Arc::new(Queue::new(usize::MAX, Overflow::DropOldest, reporter()));
+        let queue = Arc::new(Queue::new(usize::MAX, Overflow::DropOldest, None, reporter()));
         let budget = Arc::new(Budget::new(MOST, Arc::clone(&queue)));
         let take = |budget: &Arc<Budget>, bytes| {
             let mut charge = Charge::empty(budget);
@@ -32,7 +32,7 @@ fn no_more_is_held_than_the_budget_has() {
             let (queue, budget) = (Arc::clone(&queue), Arc::clone(&budget));
             thread::spawn(move || {
                 if let Some(charge) = take(&budget, much) {
-                    queue.push(envelope(TraceId::random(), much), charge);
+                    queue.push_at(envelope(TraceId::random(), much), None, charge);
                 }
                 let (one, other) = (take(&budget, little), take(&budget, little));
                 if let (Some(mut one), Some(other)) = (one, other) {
@@ -59,7 +59,7 @@ fn no_more_is_held_than_the_budget_has() {
 fn whoever_waits_for_room_gets_it_once_it_is_there() {
     const MOST: usize = 100;
     explore(Time::StandsStill, 10_000, || {
-        let queue = Arc::new(Queue::new(usize::MAX, Overflow::Block(NEVER), reporter()));
+        let queue = Arc::new(Queue::new(usize::MAX, Overflow::Block(NEVER), None, reporter()));
         let budget = Arc::new(Budget::new(MOST, queue));
         let threads = [60, 50, 45].map(|bytes| {
             let budget = Arc::clone(&budget);

@@ -44,7 +44,7 @@ struct Called {
 impl Items {
     fn new(most: usize) -> Arc<Self> {
         let reporter = reporter();
-        let queue = Arc::new(Queue::new(most, Overflow::DropOldest, Arc::clone(&reporter)));
+        let queue = Arc::new(Queue::new(most, Overflow::DropOldest, None, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(usize::MAX, Arc::clone(&queue)));
         Arc::new(Self { queue, budget, reporter, traces: [TraceId::random(), TraceId::random()] })
     }
@@ -53,7 +53,7 @@ impl Items {
     fn push(&self, number: usize) {
         let mut charge = Charge::empty(&self.budget);
         assert!(charge.grow(1 << number));
-        self.queue.push(envelope(self.traces[number % 2], number), charge);
+        self.queue.push_at(envelope(self.traces[number % 2], number), None, charge);
     }
 
     fn when_settled(&self) -> Called {

@@ -33,7 +33,7 @@ impl Whole {
     pub(crate) fn start(config: &Config) -> Self {
         let reporter = reporter();
         let settings = Settings::of(config);
-        let queue = Arc::new(Queue::new(config.max_queue_size, config.overflow, Arc::clone(&reporter)));
+        let queue = Arc::new(Queue::new(config.max_queue_size, config.overflow, None, Arc::clone(&reporter)));
         let budget = Arc::new(Budget::new(config.max_buffered_bytes, Arc::clone(&queue)));
         let inbox = Arc::new(Inbox::default());
         let intake = Intake::new(Arc::clone(&inbox), Arc::clone(&budget), Arc::clone(&reporter), &settings);

@@ -1,0 +1,242 @@
+//! The records of one process: segments of a few MiB, beside each a list of what is done of it, and a lock that says that the
+//! process is alive.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use super::record::{self, HEAD};
+
+/// Bytes after which the next segment begins.
+const SEGMENT: u64 = 8 << 20;
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    segment: u64,
+    number: u64,
+    at: u64,
+    length: usize,
+}
+
+/// A directory of segments that nobody else uses.
+pub(super) struct Store {
+    path: PathBuf,
+    _lock: File,
+    segments: BTreeMap<u64, Segment>,
+    /// The segment that is written, and its file.
+    current: Option<(u64, File)>,
+    /// The segment that was read last, and its file.
+    open: Option<(u64, File)>,
+    next: u64,
+    sync: bool,
+}
+
+#[derive(Default)]
+struct Segment {
+    bytes: u64,
+    /// Records that are not done.
+    live: usize,
+    done: Option<File>,
+}
+
+/// A record that a process left behind.
+pub(super) struct Left {
+    pub(super) spot: Spot,
+    pub(super) body: Vec<u8>,
+}
+
+impl Store {
+    /// A new one in `path`, which must not exist.
+    pub(super) fn create(path: &Path, sync: bool) -> io::Result<Self> {
+        private_dir(path)?;
+        let lock = private().create_new(true).write(true).open(path.join("lock"))?;
+        lock.try_lock()?;
+        // Somebody may have taken it for one that was left behind.
+        fs::metadata(path.join("lock"))?;
+        Ok(Self::of(path, lock, sync))
+    }
+
+    /// One that a process left behind, with what is not done of it, and how many places in it are damaged. `None` if
+    /// the process is alive.
+    pub(super) fn adopt(path: &Path, sync: bool) -> io::Result<Option<(Self, Vec<Left>, u64)>> {
+        let lock = private().write(true).open(path.join("lock"))?;
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        let mut store = Self::of(path, lock, sync);
+        let mut names: Vec<u64> =
+            fs::read_dir(path)?.filter_map(|entry| segment_of(&entry.ok()?.path())).collect();
+        names.sort_unstable();
+        let (mut all, mut damaged) = (Vec::new(), 0);
+        for name in names {
+            let bytes = fs::read(store.segment_path(name))?;
+            let done = fs::read(store.done_path(name)).unwrap_or_default();
+            let done: HashSet<u64> = record::scan_done(&done).collect();
+            let (found, broken) = record::scan(&bytes);
+            damaged += broken;
+            let left = found.into_iter().filter(|record| !done.contains(&record.number));
+            let left: Vec<Left> = left
+                .map(|record| {
+                    let (at, length) = (record.at as u64, record.body.len());
+                    let spot = Spot { segment: name, number: record.number, at, length };
+                    Left { spot, body: record.body.to_vec() }
+                })
+                .collect();
+            let segment = Segment { bytes: bytes.len() as u64, live: left.len(), done: None };
+            store.segments.insert(name, segment);
+            if left.is_empty() {
+                store.remove(name);
+            }
+            all.extend(left);
+        }
+        Ok(Some((store, all, damaged)))
+    }
+
+    fn of(path: &Path, lock: File, sync: bool) -> Self {
+        let path = path.to_owned();
+        Self { path, _lock: lock, segments: BTreeMap::new(), current: None, open: None, next: 0, sync }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.values().all(|segment| segment.live == 0)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    /// Writes a record. After an error the store is as it was.
+    pub(super) fn append(&mut self, body: &[&[u8]]) -> io::Result<Spot> {
+        let number = self.next;
+        let bytes = record::encode(number, body).ok_or(io::ErrorKind::FileTooLarge)?;
+        let is_open = |segment: &Segment| segment.bytes < SEGMENT;
+        let current = self.current.as_ref().filter(|(name, _)| self.segments.get(name).is_some_and(is_open));
+        if current.is_none() {
+            let path = self.segment_path(number);
+            let file = private().create_new(true).read(true).append(true).open(path)?;
+            self.current = Some((number, file));
+            self.segments.insert(number, Segment::default());
+        }
+        self.next += 1;
+        let written = self.write(&bytes);
+        if written.is_err() {
+            // What follows begins a segment of its own, behind nothing that stands there by halves.
+            self.current = None;
+        }
+        let (segment, at) = written?;
+        Ok(Spot { segment, number, at, length: bytes.len() - HEAD })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<(u64, u64)> {
+        let (name, file) = self.current.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let segment = self.segments.entry(*name).or_default();
+        let at = segment.bytes;
+        let written = file.write_all(bytes).and_then(|()| if self.sync { file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            let _ = file.set_len(at);
+            return Err(error);
+        }
+        segment.bytes += bytes.len() as u64;
+        segment.live += 1;
+        Ok((*name, at))
+    }
+
+    /// The body of a record, if it is what was written.
+    pub(super) fn read(&mut self, spot: Spot) -> io::Result<Option<Vec<u8>>> {
+        let is_this = |(name, _): &&mut (u64, File)| *name == spot.segment;
+        let mut bytes = vec![0; HEAD + spot.length];
+        // What is appended goes to the end wherever it was read before.
+        let mut read = |file: &mut File| {
+            file.seek(SeekFrom::Start(spot.at))?;
+            file.read_exact(&mut bytes)
+        };
+        if let Some((_, file)) = self.current.as_mut().filter(is_this) {
+            read(file)?;
+        } else if let Some((_, file)) = self.open.as_mut().filter(is_this) {
+            read(file)?;
+        } else {
+            let mut file = File::open(self.segment_path(spot.segment))?;
+            read(&mut file)?;
+            self.open = Some((spot.segment, file));
+        }
+        let (found, _) = record::scan(&bytes);
+        let is_there = found.first().is_some_and(|found| found.number == spot.number && found.at == 0);
+        Ok(is_there.then(|| bytes.split_off(HEAD)))
+    }
+
+    /// Notes that a record need not be sent any more.
+    pub(super) fn done(&mut self, spot: Spot) -> io::Result<()> {
+        let path = self.done_path(spot.segment);
+        let Some(segment) = self.segments.get_mut(&spot.segment) else {
+            return Ok(());
+        };
+        segment.live = segment.live.saturating_sub(1);
+        let is_current = self.current.as_ref().is_some_and(|(name, _)| *name == spot.segment);
+        if segment.live == 0 && (!is_current || segment.bytes >= SEGMENT) {
+            self.remove(spot.segment);
+            return Ok(());
+        }
+        let file = match &mut segment.done {
+            Some(file) => file,
+            none => none.insert(private().create(true).append(true).open(path)?),
+        };
+        file.write_all(&record::encode_done(spot.number))
+    }
+
+    fn remove(&mut self, segment: u64) {
+        self.segments.remove(&segment);
+        self.current.take_if(|(name, _)| *name == segment);
+        self.open.take_if(|(name, _)| *name == segment);
+        // In this order: what is done would be sent again if its list went first.
+        let _ = fs::remove_file(self.segment_path(segment));
+        let _ = fs::remove_file(self.done_path(segment));
+    }
+
+    fn segment_path(&self, name: u64) -> PathBuf {
+        self.path.join(format!("{name:016x}.seg"))
+    }
+
+    fn done_path(&self, name: u64) -> PathBuf {
+        self.path.join(format!("{name:016x}.done"))
+    }
+}
+
+/// Nothing is left behind of one that is empty.
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.is_empty() {
+            let names: Vec<u64> = self.segments.keys().copied().collect();
+            names.into_iter().for_each(|name| self.remove(name));
+            let _ = fs::remove_file(self.path.join("lock"));
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+fn segment_of(path: &Path) -> Option<u64> {
+    let is_segment = path.extension().is_some_and(|extension| extension == "seg");
+    is_segment.then(|| u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok()).flatten()
+}
+
+/// Files for nobody else.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// A directory for nobody else, in one that may have to be made.
+fn private_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    if let Some(parent) = path.parent() {
+        builder.recursive(true).create(parent)?;
+    }
+    builder.recursive(false).create(path)
+}
