@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod cut;
 mod error_text;
+mod exit;
 mod export;
 mod handler;
 mod identity;
@@ -39,6 +40,9 @@ pub use context::{
     user,
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};
+pub use exit::flush_on_panic;
+#[cfg(feature = "signal")]
+pub use exit::terminated;
 pub use export::{
     ConsoleExporter, Envelope, ExportError, ExportFuture, Exporter, FileExporter, MemoryExporter, Payload,
     Tree,

@@ -116,6 +116,8 @@ impl Packer {
     }
 }
 
-fn envelope(payload: Payload, id: TraceId, json: Vec<u8>) -> Envelope {
+fn envelope(payload: Payload, id: TraceId, mut json: Vec<u8>) -> Envelope {
+    // It may be held for long, and half of what it was written into may be empty.
+    json.shrink_to_fit();
     Envelope::new(payload, id, Bytes::from(json))
 }

@@ -384,7 +384,12 @@ impl Queue {
     fn lose(&self, id: TraceId, reason: DropReason) -> Vec<Item> {
         let mut state = self.lock();
         state.lost.insert(id, reason);
-        if state.of_trace.contains_key(&id) { state.take_all_of(id) } else { Vec::new() }
+        // The trace itself is one that is not settled yet.
+        if state.of_trace.get(&id).is_some_and(|items| *items > 1) {
+            state.take_all_of(id)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Items are no longer the queue's, nor the spool's unless they `stay` there.

@@ -36,16 +36,12 @@ pub(super) fn scan(segment: &[u8]) -> (Vec<Found<'_>>, u64) {
     let (mut found, mut damaged, mut at) = (Vec::new(), 0, 0);
     while at < segment.len() {
         match read(segment, at) {
-            Read::Whole(record) => {
+            Some(record) => {
                 at += HEAD + record.body.len();
                 found.push(record);
             }
-            // Its head is whole, so it is known where the next one begins.
-            Read::Damaged(length) => {
-                damaged += 1;
-                at += HEAD + length;
-            }
-            Read::Nothing => {
+            // Its length says nothing: another record may have been written behind one that was cut short.
+            None => {
                 damaged += 1;
                 at = next_start(segment, at + 1);
             }
@@ -54,29 +50,15 @@ pub(super) fn scan(segment: &[u8]) -> (Vec<Found<'_>>, u64) {
     (found, damaged)
 }
 
-enum Read<'a> {
-    Whole(Found<'a>),
-    Damaged(usize),
-    Nothing,
-}
-
-fn read(segment: &[u8], at: usize) -> Read<'_> {
-    let Some(head) = segment[at..].first_chunk::<HEAD>() else {
-        return Read::Nothing;
-    };
+fn read(segment: &[u8], at: usize) -> Option<Found<'_>> {
+    let head = segment[at..].first_chunk::<HEAD>()?;
     let (checked, sum) = head.split_at(HEAD - 4);
     if !head.starts_with(&MAGIC) || word(sum) != crc32fast::hash(checked) {
-        return Read::Nothing;
+        return None;
     }
-    let length = word(&head[4..8]) as usize;
-    let Some(body) = segment[at + HEAD..].get(..length) else {
-        return Read::Nothing;
-    };
-    if crc32fast::hash(body) != word(&head[16..20]) {
-        return Read::Damaged(length);
-    }
+    let body = segment[at + HEAD..].get(..word(&head[4..8]) as usize)?;
     let number = u64::from(word(&head[8..12])) | u64::from(word(&head[12..16])) << 32;
-    Read::Whole(Found { number, at, body })
+    (word(&head[16..20]) == crc32fast::hash(body)).then_some(Found { number, at, body })
 }
 
 fn word(bytes: &[u8]) -> u32 {

@@ -1,0 +1,81 @@
+//! The backend is away while a service is busy: what it costs those who record.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    time::{Duration, Instant},
+};
+
+use pandaprobe::{Client, Config, DEFAULT_MAX_BUFFERED_BYTES};
+use pandaprobe_tests::backend::{Answer, Backend};
+
+const TRACES: usize = 20_000;
+const MIB: u64 = 1 << 20;
+
+/// Bytes of memory that this process has now; `None` where nobody says.
+fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+/// Records traces of 10 kB for some seconds. The 99th percentile of how long one takes, and the most memory there was.
+fn produce(client: &Client) -> (Duration, u64) {
+    let text = "x".repeat(10_000);
+    let (mut took, mut most) = (Vec::with_capacity(TRACES), 0);
+    for n in 0..TRACES {
+        let begun = Instant::now();
+        client.trace(format!("trace {n}")).user_id(format!("user {n}")).input(text.as_str()).run(|_| ());
+        took.push(begun.elapsed());
+        if n % 20 == 0 {
+            most = most.max(resident().unwrap_or_default());
+            std::thread::sleep(Duration::from_millis(4));
+        }
+    }
+    took.sort_unstable();
+    (took[TRACES * 99 / 100], most)
+}
+
+#[test]
+fn producers_do_not_feel_an_outage() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let config = |url: &str| Config::new().api_key("k").project_name("tests").endpoint(url).unwrap();
+
+    let client = Client::new(config(&url)).unwrap();
+    let before = resident().unwrap_or_default();
+    let (down, most) = produce(&client);
+    assert!(client.stats().buffered_bytes <= DEFAULT_MAX_BUFFERED_BYTES as u64);
+    let grown = most.saturating_sub(before);
+    client.shutdown(Duration::from_millis(200)).unwrap_err();
+    let stats = client.stats();
+    assert_eq!((stats.delivered, stats.dropped_total()), (0, TRACES as u64), "{stats:?}");
+    drop(client);
+
+    let dir = std::env::temp_dir().join(format!("pandaprobe-outage-{}", std::process::id()));
+    let client = Client::new(config(&url).spool(&dir)).unwrap();
+    let (spooled, _) = produce(&client);
+    client.shutdown(Duration::from_secs(2)).unwrap_err();
+    let stats = client.stats();
+    let lost = stats.dropped_total();
+    assert_eq!(stats.spooled + stats.dropped_total(), TRACES as u64, "{stats:?}");
+    drop(client);
+    fs::remove_dir_all(&dir).unwrap();
+
+    // What it takes is not kept: it is the client's memory and time that are measured.
+    let backend = Backend::start();
+    backend.script_with(|_, _| Answer::status(202));
+    let client = Client::new(config(&backend.url())).unwrap();
+    let (up, _) = produce(&client);
+    client.shutdown(Duration::from_secs(60)).unwrap();
+    assert_eq!(client.stats().delivered + client.stats().dropped_total(), TRACES as u64);
+
+    println!(
+        "{TRACES} traces of 10 kB: {} MiB more at most while the backend is down; p99 of recording one: up {up:?}, down {down:?}, with a spool {spooled:?}; {lost} dropped with a spool",
+        grown / MIB
+    );
+    assert!(grown < DEFAULT_MAX_BUFFERED_BYTES as u64 + 32 * MIB, "{} MiB", grown / MIB);
+    // Loosely, for these machines are noisy and others run beside it.
+    assert!(down < up * 3 + Duration::from_micros(200), "up {up:?}, down {down:?}");
+    assert!(spooled < up * 3 + Duration::from_micros(200), "up {up:?}, with a spool {spooled:?}");
+}
