@@ -33,6 +33,8 @@ pub const DEFAULT_TOOL_LOOP_PATIENCE: Duration = Duration::from_secs(60);
 pub const DEFAULT_MAX_TRACE_AGE: Duration = Duration::from_secs(3600);
 /// How long a dropped [`ClientGuard`](crate::ClientGuard) waits for delivery.
 pub const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many requests are under way at once. The backend takes hardly more with more of them.
+pub const DEFAULT_MAX_IN_FLIGHT: usize = 4;
 /// How long one request may take to connect.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one request may take in all.
@@ -109,6 +111,7 @@ pub struct Config {
     pub(crate) max_queue_size: usize,
     pub(crate) max_buffered_bytes: usize,
     pub(crate) overflow: Overflow,
+    pub(crate) max_in_flight: usize,
     pub(crate) spool: Option<PathBuf>,
     pub(crate) max_spool_bytes: u64,
     pub(crate) spool_sync: bool,
@@ -151,6 +154,7 @@ impl Config {
             max_queue_size: DEFAULT_MAX_QUEUE_SIZE,
             max_buffered_bytes: DEFAULT_MAX_BUFFERED_BYTES,
             overflow: Overflow::default(),
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             spool: None,
             max_spool_bytes: DEFAULT_MAX_SPOOL_BYTES,
             spool_sync: false,
@@ -365,6 +369,12 @@ impl Config {
     /// How long delivery of one item is tried before it is given up and counted.
     pub fn retry_deadline(mut self, deadline: Duration) -> Self {
         self.retry_deadline = deadline;
+        self
+    }
+
+    /// How many items are under way to the backend at once; of one trace no more than one.
+    pub fn max_in_flight(mut self, items: usize) -> Self {
+        self.max_in_flight = items.max(1);
         self
     }
 

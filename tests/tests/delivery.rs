@@ -221,9 +221,33 @@ fn a_trace_that_is_dropped_takes_along_what_depends_on_it() {
     until(&|stats| stats.dropped_total() >= 4);
     record(&client, "third");
     client.flush(SOON).unwrap();
-    let names: Vec<Value> = backend.traces().iter().map(|trace| trace["name"].clone()).collect();
+    let mut names: Vec<Value> = backend.traces().iter().map(|trace| trace["name"].clone()).collect();
+    names.sort_by_key(Value::to_string);
     assert_eq!((names, backend.scores().len()), (vec![json!("second"), json!("third")], 0));
     assert!(client.stats().dropped.keys().eq([&DropReason::QueueFull]), "{:?}", client.stats());
+}
+
+/// Each POST of a score is one more score.
+#[test]
+fn a_score_whose_answer_was_lost_is_looked_up_before_it_is_sent_again() {
+    let backend = Backend::start();
+    let client = Client::new(config(&backend.url()).request_timeout(Duration::from_millis(300))).unwrap();
+    let id = client.trace("t").run(|trace| trace.id());
+    client.flush(SOON).unwrap();
+    let posts = || backend.requests_to("POST", "/evaluations/trace-scores").len();
+    // Stored and not answered; lost on its way; answered too late.
+    for (n, answer) in
+        [Answer::StoreThenReset, Answer::Reset, Answer::Slow(Duration::from_millis(600)), Answer::Normal]
+            .into_iter()
+            .enumerate()
+    {
+        backend.script([answer]);
+        client.score(id, format!("score {n}"), pandaprobe::Score::from(0.5).reason("why"));
+        client.flush(SOON).unwrap();
+        assert_eq!(backend.scores().len(), n + 1, "{:?}", backend.scores());
+    }
+    assert_eq!(posts(), 5, "only the one that was lost was sent twice");
+    assert_eq!((client.stats().delivered, client.stats().dropped_total()), (5, 0));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Delivers to a PandaProbe backend.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant, SystemTime},
+};
 
 use reqwest::{
     Method, StatusCode,
@@ -8,6 +11,7 @@ use reqwest::{
     redirect,
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Envelope, ExportError, ExportFuture, Exporter, Payload, retry::retry_after, window::Window};
 use crate::{
@@ -17,11 +21,15 @@ use crate::{
 };
 
 const USER_AGENT: &str = concat!("pandaprobe-rust/", env!("CARGO_PKG_VERSION"));
+const SCORES: &str = "/evaluations/trace-scores";
+
 /// Posts to a PandaProbe backend, over connections that are kept alive.
 pub(crate) struct HttpExporter {
     http: reqwest::Client,
     target: Target,
     window: Mutex<Window>,
+    /// Scores of which nobody knows whether they arrived. Each POST of one is stored as one more.
+    uncertain: Mutex<HashSet<Uuid>>,
 }
 
 impl HttpExporter {
@@ -43,7 +51,12 @@ impl HttpExporter {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| ConfigError::Http(error.error_text()))?;
-        Ok(Self { http, target, window: Mutex::new(Window::new(config.rate_limit_window)) })
+        Ok(Self {
+            http,
+            target,
+            window: Mutex::new(Window::new(config.rate_limit_window)),
+            uncertain: Mutex::default(),
+        })
     }
 
     async fn post(&self, envelope: &Envelope) -> Result<(), ExportError> {
@@ -53,7 +66,14 @@ impl HttpExporter {
             .request(method, format!("{}{path}", self.target.endpoint.as_str()))
             .header("x-request-id", envelope.request_id().to_string())
             .body(envelope.body().clone());
-        let response = request.send().await.map_err(|error| self.without_key(unreachable_now(&error)))?;
+        if self.is_uncertain(envelope) && self.is_stored(envelope).await {
+            lock(&self.uncertain).remove(&envelope.request_id());
+            return Ok(());
+        }
+        let response = request.send().await.map_err(|error| {
+            self.may_have_arrived(envelope, &error);
+            self.without_key(unreachable_now(&error))
+        })?;
         let status = response.status();
         let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let asked = asked.and_then(|value| retry_after(value, SystemTime::now()));
@@ -65,6 +85,33 @@ impl HttpExporter {
             lock(&self.window).took(Instant::now());
         }
         judged.map_err(|error| self.without_key(error))
+    }
+
+    fn may_have_arrived(&self, envelope: &Envelope, error: &reqwest::Error) {
+        const MOST: usize = 10_000;
+        let mut uncertain = lock(&self.uncertain);
+        if envelope.payload() == Payload::Score && !error.is_connect() && uncertain.len() < MOST {
+            uncertain.insert(envelope.request_id());
+        }
+    }
+
+    fn is_uncertain(&self, envelope: &Envelope) -> bool {
+        envelope.payload() == Payload::Score && lock(&self.uncertain).contains(&envelope.request_id())
+    }
+
+    /// Whether the backend has a score just like this one. If it does not say, it is sent once more.
+    async fn is_stored(&self, envelope: &Envelope) -> bool {
+        let url = format!("{}{SCORES}?trace_id={}", self.target.endpoint.as_str(), envelope.trace_id());
+        let body = match self.http.get(url).send().await {
+            Ok(response) if response.status().is_success() => response.bytes().await.unwrap_or_default(),
+            _ => return false,
+        };
+        let stored: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let sent: Value = serde_json::from_slice(envelope.body()).unwrap_or_default();
+        let same = |stored: &&Value| {
+            ["name", "value", "data_type", "reason"].iter().all(|key| stored[key] == sent[key])
+        };
+        stored["items"].as_array().into_iter().flatten().any(|score| same(&score))
     }
 
     fn without_key(&self, mut error: ExportError) -> ExportError {
@@ -89,7 +136,7 @@ fn route(envelope: &Envelope) -> (Method, String) {
         Payload::Trace => (Method::POST, "/traces".to_owned()),
         Payload::Spans => (Method::POST, format!("/traces/{id}/spans")),
         Payload::Update => (Method::PATCH, format!("/traces/{id}")),
-        Payload::Score => (Method::POST, "/evaluations/trace-scores".to_owned()),
+        Payload::Score => (Method::POST, SCORES.to_owned()),
     }
 }
 

@@ -22,9 +22,6 @@ use crate::{
     sync::{Mutex, later, lock},
 };
 
-/// How many items are under way at once.
-const IN_FLIGHT: usize = 4;
-
 pub(super) struct Sender {
     settings: Settings,
     packer: Packer,
@@ -101,7 +98,7 @@ impl Sender {
     }
 
     fn is_full(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) >= IN_FLIGHT
+        self.under_way.load(Ordering::Relaxed) >= self.settings.max_in_flight
     }
 
     fn conclude(&self, mut item: Item, attempt: Instant, result: Result<(), ExportError>) {
@@ -156,7 +153,7 @@ impl Sender {
 impl Sender {
     /// Lets nothing leave for as long as the backend asks, or once nothing has got through for a while.
     fn pause(&self, asked: Option<Duration>) {
-        let pause = asked.or_else(|| lock(&self.failing).again());
+        let pause = asked.or_else(|| lock(&self.failing).again(self.settings.max_in_flight));
         if let Some(pause) = pause {
             self.queue.pause(pause.min(LONGEST_WAIT));
         }
@@ -171,9 +168,9 @@ struct Failing {
 
 impl Failing {
     /// One more: how long everything waits then. One that fails among others that are delivered holds up nothing but itself.
-    fn again(&mut self) -> Option<Duration> {
+    fn again(&mut self, round: usize) -> Option<Duration> {
         self.count += 1;
-        let all_of_a_round = self.count.is_multiple_of(IN_FLIGHT);
+        let all_of_a_round = self.count.is_multiple_of(round);
         if all_of_a_round { self.waits.next() } else { None }
     }
 }

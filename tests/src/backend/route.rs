@@ -65,6 +65,7 @@ pub(super) fn answer(request: &Recorded, settings: &Settings, store: &mut Store)
             ("PATCH", ["traces", _]) => patch_trace,
             ("POST", ["traces", _, "spans"]) => post_spans,
             ("POST", ["evaluations", "trace-scores"]) => post_score,
+            ("GET", ["evaluations", "trace-scores"]) => get_scores,
             (
                 _,
                 ["health" | "traces"]
@@ -129,6 +130,13 @@ fn post_score(request: &Recorded, _: &[&str], _: &Settings, store: &mut Store) -
         return Err(Outcome::internal_error());
     }
     Ok(Outcome::done(201, store.post_score(body)))
+}
+
+fn get_scores(request: &Recorded, _: &[&str], _: &Settings, store: &mut Store) -> Result<Outcome, Outcome> {
+    let of = request.query.as_deref().and_then(|query| query.strip_prefix("trace_id="));
+    let items: Vec<&Value> =
+        store.scores().iter().filter(|score| of.is_none_or(|of| score["trace_id"] == *of)).collect();
+    Ok(Outcome::done(200, json!({"total": items.len(), "limit": 50, "offset": 0, "items": items})))
 }
 
 fn authorise(request: &Recorded, settings: &Settings) -> Result<(), Outcome> {
