@@ -57,6 +57,13 @@ pub use trace::{
 };
 
 /// For the exported macros.
+/// What the fuzz targets reach.
+#[cfg(pandaprobe_fuzz)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::spool::fuzz_segment as segment;
+}
+
 #[doc(hidden)]
 pub mod __private {
     pub use crate::{

@@ -85,6 +85,7 @@ pub(crate) struct Queue {
     overflow: Overflow,
     state: Mutex<State>,
     changed: Notify,
+    end: Notify,
     spool: Option<Arc<Spool>>,
     reporter: Arc<Reporter>,
 }
@@ -200,7 +201,15 @@ impl Queue {
         spool: Option<Arc<Spool>>,
         reporter: Arc<Reporter>,
     ) -> Self {
-        Self { most, overflow, state: Mutex::default(), changed: Notify::new(), spool, reporter }
+        Self {
+            most,
+            overflow,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            end: Notify::new(),
+            spool,
+            reporter,
+        }
     }
 
     pub(super) fn spool(&self) -> Option<&Spool> {
@@ -302,6 +311,10 @@ impl Queue {
         }
         state.pause = None;
         let item = state.take_next(now)?;
+        // There may be something for others to do.
+        if !state.ready.is_empty() {
+            self.changed.notify_one();
+        }
         if let Some(denied) = &mut state.denied {
             denied.probe = Some(item.number);
         }
@@ -479,6 +492,7 @@ impl Queue {
             self.dropped(dropped, 0, DropReason::Shutdown, message);
         }
         self.changed.notify_one();
+        self.end.notify_one();
         left
     }
 
@@ -486,12 +500,15 @@ impl Queue {
         self.lock().closed
     }
 
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Waits until it is closed.
+    pub(super) async fn closed(&self) {
+        while !self.is_closed() {
+            self.end.notified().await;
+        }
     }
 
-    pub(super) fn notify(&self) {
-        self.changed.notify_one();
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -1,12 +1,11 @@
 //! The thread that calls the exporter.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
+
+use tokio::task::JoinSet;
 
 use super::{
     Settings, own_thread,
@@ -28,7 +27,6 @@ pub(super) struct Sender {
     exporter: Arc<dyn Exporter>,
     queue: Arc<Queue>,
     reporter: Arc<Reporter>,
-    under_way: AtomicUsize,
     failing: Mutex<Failing>,
 }
 
@@ -40,15 +38,7 @@ impl Sender {
         reporter: Arc<Reporter>,
     ) -> Self {
         let packer = Packer::new(&settings.gate, &reporter);
-        Self {
-            settings,
-            packer,
-            exporter,
-            queue,
-            reporter,
-            under_way: AtomicUsize::default(),
-            failing: Mutex::default(),
-        }
+        Self { settings, packer, exporter, queue, reporter, failing: Mutex::default() }
     }
 
     pub(super) fn run(self) {
@@ -65,40 +55,36 @@ impl Sender {
         }
     }
 
+    /// Keeps as many hands busy as may be under way at once.
     async fn work(self: &Arc<Self>) {
+        let mut hands = JoinSet::new();
+        (0..self.settings.max_in_flight).for_each(|_| drop(hands.spawn(Arc::clone(self).hand())));
+        let queue = Arc::clone(&self.queue);
+        hands.spawn(async move { queue.closed().await });
+        // Whatever ends saw the end of the queue; what is still under way is interrupted. One that panicked, with the exporter,
+        // is replaced.
+        while let Some(Err(_)) = hands.join_next().await {
+            hands.spawn(Arc::clone(self).hand());
+        }
+    }
+
+    /// Takes one item after another, at once before it is tried, so that what can be delivered at once leaves in order.
+    async fn hand(self: Arc<Self>) {
+        let mut taken = 0_usize;
         while !self.queue.is_closed() {
-            self.start_what_is_due();
-            let idle = later(self.settings.flush_interval);
-            // With all hands full, only the end of an attempt matters, and that is told.
-            let look = if self.is_full() { None } else { self.queue.next_look() };
-            let until = look.map_or(idle, |look| look.min(idle));
-            let _ = tokio::time::timeout_at(until.into(), self.queue.changed()).await;
-        }
-    }
-
-    fn start_what_is_due(self: &Arc<Self>) {
-        for _ in 0..self.settings.batch_size {
-            let Some(item) = self.next() else {
-                return;
+            let Some(item) = self.queue.take(Instant::now()) else {
+                let idle = later(self.settings.flush_interval);
+                let until = self.queue.next_look().map_or(idle, |look| look.min(idle));
+                let _ = tokio::time::timeout_at(until.into(), self.queue.changed()).await;
+                continue;
             };
-            tokio::spawn(Attempt::new(self, item).run());
+            Attempt { sender: &self, begun: Instant::now(), item: Some(item) }.run().await;
+            taken += 1;
+            // An exporter that never waits must not keep others from their turn.
+            if taken.is_multiple_of(self.settings.batch_size) {
+                tokio::task::yield_now().await;
+            }
         }
-        // There may be more.
-        self.queue.notify();
-    }
-
-    /// An item that may leave now, if a hand is free.
-    fn next(&self) -> Option<Item> {
-        if self.is_full() {
-            return None;
-        }
-        let item = self.queue.take(Instant::now())?;
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        Some(item)
-    }
-
-    fn is_full(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) >= self.settings.max_in_flight
     }
 
     fn conclude(&self, mut item: Item, attempt: Instant, result: Result<(), ExportError>) {
@@ -185,53 +171,34 @@ impl Default for Failing {
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// One attempt to deliver. If the exporter panics, its drop puts the item back.
-struct Attempt {
-    sender: Arc<Sender>,
+struct Attempt<'a> {
+    sender: &'a Sender,
     begun: Instant,
     item: Option<Item>,
 }
 
-impl Attempt {
-    fn new(sender: &Arc<Sender>, item: Item) -> Self {
-        Self { sender: Arc::clone(sender), begun: Instant::now(), item: Some(item) }
-    }
-
-    /// Makes it, and those that follow.
+impl Attempt<'_> {
     async fn run(mut self) {
-        loop {
-            let spool = self.sender.queue.spool();
-            match self.item.as_mut().and_then(|item| item.load(spool)) {
-                Some(envelope) => {
-                    let result = self.sender.exporter.export(&envelope).await;
-                    self.conclude(|sender, item, begun| sender.conclude(item, begun, result));
-                }
-                None => self.conclude(|sender, item, _| {
-                    sender.queue.give_up(
-                        item,
-                        DropReason::SpoolDamaged,
-                        "an item of the spool cannot be read",
-                    );
-                }),
+        let spool = self.sender.queue.spool();
+        match self.item.as_mut().and_then(|item| item.load(spool)) {
+            Some(envelope) => {
+                let result = self.sender.exporter.export(&envelope).await;
+                self.conclude(|sender, item, begun| sender.conclude(item, begun, result));
             }
-            // An exporter that is always ready must not keep others from their turn.
-            tokio::task::consume_budget().await;
-            let Some(next) = self.sender.next() else {
-                return;
-            };
-            self = Self::new(&self.sender, next);
+            None => self.conclude(|sender, item, _| {
+                sender.queue.give_up(item, DropReason::SpoolDamaged, "an item of the spool cannot be read");
+            }),
         }
     }
 
     fn conclude(&mut self, how: impl FnOnce(&Sender, Item, Instant)) {
         if let Some(item) = self.item.take() {
-            self.sender.under_way.fetch_sub(1, Ordering::Relaxed);
-            how(&self.sender, item, self.begun);
-            self.sender.queue.notify();
+            how(self.sender, item, self.begun);
         }
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let message =
             if std::thread::panicking() { "the exporter panicked" } else { "delivery was interrupted" };

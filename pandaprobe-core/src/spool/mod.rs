@@ -217,3 +217,26 @@ impl Spool {
         self.reporter.report(ReportKind::SpoolFailed, format!("the spool could not be {what}: {error}"));
     }
 }
+
+/// Reads `bytes` as a segment and as a list of what is done. What is found stands there, and a whole record behind
+/// them is found too.
+#[cfg(pandaprobe_fuzz)]
+pub fn fuzz_segment(bytes: &[u8]) {
+    let count = record::scan_done(bytes).count();
+    assert!(count <= bytes.len() / 12);
+    let (found, damaged) = record::scan(bytes);
+    for record in &found {
+        assert!(
+            bytes[record.at..].windows(record.body.len().max(1)).next().is_some() || record.body.is_empty()
+        );
+        let _ = Spool::parse(record.body.to_vec());
+    }
+    assert!(
+        found.is_sorted_by_key(|record| record.at) && (bytes.is_empty() || damaged > 0 || !found.is_empty())
+    );
+    let last = record::encode(u64::MAX, &[b"the last"]).unwrap_or_default();
+    let more = [bytes, &last].concat();
+    let (all, _) = record::scan(&more);
+    assert!(all.last().is_some_and(|record| record.number == u64::MAX && record.body == b"the last"));
+    assert!(all.len() > found.len());
+}
