@@ -141,6 +141,36 @@ fn whoever_is_denied_waits_and_asks_rarely() {
     }
 }
 
+/// While one asks whether it is still denied, the others sleep.
+#[test]
+#[cfg(target_os = "linux")]
+fn waiting_takes_no_time_of_the_processor() {
+    let backend = Backend::start();
+    backend.script_with(|_, nth| if nth < 8 { Answer::status(401) } else { Answer::Hang });
+    let client = Client::new(config(&backend.url()).probe_interval(Duration::from_millis(20))).unwrap();
+    (0..20).for_each(|n| record(&client, &format!("t{n}")));
+    assert!(backend.wait_until(SOON, |backend| backend.requests().len() > 8));
+    let spent = || -> u64 {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+        let stat = |path: std::path::PathBuf| std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+        let ours = threads.map(stat).filter(|stat| stat.contains("pandaprobe-send"));
+        let ticks = |stat: String| -> u64 {
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        ours.map(ticks).sum()
+    };
+    // Tests beside this one have senders too, so the least of some tries counts.
+    let least = (0..5).map(|_| {
+        let before = spent();
+        std::thread::sleep(Duration::from_millis(500));
+        spent().saturating_sub(before)
+    });
+    let least = least.min().unwrap();
+    assert!(least < 25, "{least} hundredths of a second in half a second");
+    assert!(client.shutdown(Duration::from_millis(10)).is_err());
+}
+
 #[test]
 fn the_end_of_a_program_that_is_denied_does_not_wait() {
     let backend = Backend::start();

@@ -137,6 +137,11 @@ struct Denied {
 }
 
 impl State {
+    /// One item is under way to see whether others may follow.
+    fn is_probed(&self) -> bool {
+        self.denied.is_some_and(|denied| denied.probe.is_some())
+    }
+
     fn delay(&mut self, at: Instant, item: Item) {
         self.bytes += item.len();
         self.due.insert((at, item.number));
@@ -305,8 +310,7 @@ impl Queue {
     /// The next item that may leave now.
     pub(super) fn take(&self, now: Instant) -> Option<Item> {
         let mut state = self.lock();
-        let probed = state.denied.is_some_and(|denied| denied.probe.is_some());
-        if probed || state.pause.is_some_and(|pause| pause.until > now) {
+        if state.is_probed() || state.pause.is_some_and(|pause| pause.until > now) {
             return None;
         }
         state.pause = None;
@@ -324,6 +328,9 @@ impl Queue {
     /// When to look again, if nothing changes before.
     pub(super) fn next_look(&self) -> Option<Instant> {
         let state = self.lock();
+        if state.is_probed() {
+            return None;
+        }
         // While everything waits, nothing that is due sooner matters.
         let pause = state.pause.map(|pause| pause.until);
         pause.or_else(|| state.due.first().map(|(at, _)| *at))
