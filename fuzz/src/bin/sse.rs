@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut exchange = Exchange::new("/v1/chat/completions", br#"{"model":"m","stream":true,"messages":[]}"#);
         exchange.start(200, Some("text/event-stream"));
-        pieces.for_each(|piece| exchange.push(piece));
+        pieces.for_each(|piece| drop(exchange.push(piece)));
         exchange.end();
         format!("{:?}", exchange.record())
     };
