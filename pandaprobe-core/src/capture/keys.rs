@@ -1,9 +1,9 @@
 //! Keys that are changed on their way out. None of the values is lost for it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// The same fields, whose keys are told apart where they are the same.
-pub(super) fn unique<V>(fields: impl Iterator<Item = (String, V)>) -> impl Iterator<Item = (String, V)> {
+fn unique<V>(fields: impl Iterator<Item = (String, V)>) -> impl Iterator<Item = (String, V)> {
     let mut taken = HashSet::new();
     let mut counts: HashMap<String, u64> = HashMap::new();
     fields.map(move |(key, value)| {
@@ -18,9 +18,10 @@ pub(super) fn unique<V>(fields: impl Iterator<Item = (String, V)>) -> impl Itera
 }
 
 /// Gives each field the name that `f` has for it, if any.
-pub(super) fn rename<V>(fields: &mut BTreeMap<String, V>, f: impl Fn(&str) -> Option<String>) {
-    if !fields.is_empty() {
-        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (f(&key).unwrap_or(key), value));
-        *fields = unique(renamed).collect();
-    }
+pub(super) fn rename<M, V>(fields: &mut M, f: impl Fn(&str) -> Option<String>)
+where
+    M: Default + IntoIterator<Item = (String, V)> + FromIterator<(String, V)>,
+{
+    let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (f(&key).unwrap_or(key), value));
+    *fields = unique(renamed).collect();
 }

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::keys::{rename, unique};
+use super::keys::rename;
 use crate::{
     cut,
     model::{Cost, Object, ScoreData, SpanData, TokenUsage, TraceData},
@@ -182,8 +182,7 @@ fn seal_nested(value: &mut Value, limits: &Limits, depth: usize) {
 
 fn seal_fields(fields: &mut Object, limits: &Limits, depth: usize) {
     if fields.keys().any(|key| is_unfit(key, limits)) {
-        let renamed = std::mem::take(fields).into_iter().map(|(key, value)| (text(&key, limits), value));
-        *fields = unique(renamed).collect();
+        rename(fields, |key| Some(text(key, limits)));
     }
     for value in fields.values_mut() {
         seal_nested(value, limits, depth + 1);

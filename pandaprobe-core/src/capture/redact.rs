@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::keys::{rename, unique};
+use super::keys::rename;
 use crate::{
     cut,
     model::{Object, ScoreData, SpanData, TraceData},
@@ -136,11 +136,7 @@ impl Guard<'_> {
     fn fields(&self, fields: &mut Object) {
         fields.values_mut().for_each(|value| self.texts(value));
         if fields.keys().any(|key| self.redacted(key).is_some()) {
-            let renamed = std::mem::take(fields).into_iter().map(|(key, value)| {
-                let redacted = self.redacted(&key);
-                (redacted.unwrap_or(key), value)
-            });
-            *fields = unique(renamed).collect();
+            rename(fields, |key| self.redacted(key));
         }
     }
 
