@@ -6,15 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod item;
+
+pub(super) use item::Item;
+use item::SPOOLED;
 use tokio::sync::Notify;
 
 use super::{budget::Charge, recent::Recent};
 use crate::{
     config::Overflow,
-    export::{
-        Envelope, Payload,
-        retry::{Waits, waits},
-    },
+    export::{Envelope, Payload},
     model::TraceId,
     report::{DropReason, Reporter},
     spool::{Place, Spool},
@@ -23,61 +24,6 @@ use crate::{
 
 /// Called once when what was waited for has come; with `false` when there is no use in waiting.
 pub(crate) type Waiter = Box<dyn FnOnce(bool) + Send>;
-
-/// An item and what delivery has come to so far.
-pub(super) struct Item {
-    pub(super) envelope: Envelope,
-    /// What belongs to it and leaves after it, if it was too long to leave whole.
-    rest: VecDeque<Envelope>,
-    /// Where it stands on disk. Then it has its body only while it is under way.
-    place: Option<Place>,
-    pub(super) first_attempt: Option<Instant>,
-    pub(super) waits: Waits,
-    number: u64,
-    /// It was not split.
-    is_whole: bool,
-    _charge: Charge,
-}
-
-/// What an item that is on disk takes in memory.
-const SPOOLED: usize = 256;
-
-impl Item {
-    fn len(&self) -> usize {
-        self.envelope.body().len() + self.rest.iter().map(|part| part.body().len()).sum::<usize>()
-    }
-
-    /// What is to be sent; `None` if it was on disk and cannot be read any more.
-    pub(super) fn load(&mut self, spool: Option<&Spool>) -> Option<Envelope> {
-        if let (Some(place), true) = (self.place, self.envelope.body().is_empty()) {
-            self.envelope = spool?.read(place)?;
-        }
-        Some(self.envelope.clone())
-    }
-
-    /// Leaves to the disk what is there. Parts of it are not.
-    pub(super) fn unload(&mut self) {
-        if self.is_spooled() && self.is_whole {
-            self.envelope = self.envelope.without_body();
-        }
-    }
-
-    pub(super) fn is_spooled(&self) -> bool {
-        self.place.is_some()
-    }
-
-    /// Goes on to the next part; `false` if there is none.
-    pub(super) fn advance(&mut self) -> bool {
-        self.rest.pop_front().map(|next| self.envelope = next).is_some()
-    }
-
-    /// Takes the place of the envelope at hand.
-    pub(super) fn replace(&mut self, parts: Vec<Envelope>) {
-        self.is_whole = false;
-        parts.into_iter().rev().for_each(|part| self.rest.push_front(part));
-        self.advance();
-    }
-}
 
 /// The send queue. Items of one trace leave in order, one at a time; others overtake them while they wait.
 pub(crate) struct Queue {
@@ -144,8 +90,8 @@ impl State {
 
     fn delay(&mut self, at: Instant, item: Item) {
         self.bytes += item.len();
-        self.due.insert((at, item.number));
-        self.delayed.insert(item.number, (at, item));
+        self.due.insert((at, item.number()));
+        self.delayed.insert(item.number(), (at, item));
     }
 
     fn take_delayed(&mut self, number: u64) -> Option<Item> {
@@ -170,7 +116,7 @@ impl State {
         let busy = &self.busy;
         let at = self.ready.iter().position(|item| !busy.contains_key(&item.envelope.trace_id()))?;
         let item = self.take_ready(at)?;
-        self.busy.insert(item.envelope.trace_id(), item.number);
+        self.busy.insert(item.envelope.trace_id(), item.number());
         Some(item)
     }
 
@@ -178,8 +124,8 @@ impl State {
     fn take_oldest(&mut self, of: impl Fn(&Item) -> bool) -> Option<Item> {
         let ready = self.ready.iter().position(&of);
         let delayed = self.delayed.values().map(|(_, item)| item).find(|item| of(item));
-        let number = |at: usize| self.ready.get(at).map_or(u64::MAX, |item| item.number);
-        match (ready, delayed.map(|item| item.number)) {
+        let number = |at: usize| self.ready.get(at).map_or(u64::MAX, Item::number);
+        match (ready, delayed.map(Item::number)) {
             (at, Some(delayed)) if at.is_none_or(|at| delayed < number(at)) => self.take_delayed(delayed),
             (at, _) => self.take_ready(at?),
         }
@@ -188,7 +134,7 @@ impl State {
     /// Takes what waits of a trace that is lost.
     fn take_all_of(&mut self, id: TraceId) -> Vec<Item> {
         let delayed = self.delayed.values().filter(|(_, item)| item.envelope.trace_id() == id);
-        let delayed: Vec<u64> = delayed.map(|(_, item)| item.number).collect();
+        let delayed: Vec<u64> = delayed.map(|(_, item)| item.number()).collect();
         let mut all: Vec<Item> = delayed.into_iter().filter_map(|number| self.take_delayed(number)).collect();
         let (lost, ready): (VecDeque<Item>, VecDeque<Item>) =
             std::mem::take(&mut self.ready).into_iter().partition(|item| item.envelope.trace_id() == id);
@@ -277,16 +223,7 @@ impl Queue {
         state.outstanding.insert(number);
         *state.of_trace.entry(id).or_default() += 1;
         state.bytes += envelope.body().len();
-        state.ready.push_back(Item {
-            envelope,
-            rest: VecDeque::new(),
-            place,
-            first_attempt: None,
-            waits: waits(),
-            number,
-            is_whole: true,
-            _charge: charge,
-        });
+        state.ready.push_back(Item::new(number, envelope, place, charge));
         let paused = state.pause.is_some();
         drop(state);
         if full && self.overflow == Overflow::DropOldest {
@@ -320,7 +257,7 @@ impl Queue {
             self.changed.notify_one();
         }
         if let Some(denied) = &mut state.denied {
-            denied.probe = Some(item.number);
+            denied.probe = Some(item.number());
         }
         Some(item)
     }
@@ -368,7 +305,7 @@ impl Queue {
             drop(state);
             return self.give_up(item, DropReason::Shutdown, "an item was not delivered before the shutdown");
         }
-        end_probe(&mut state, item.number);
+        end_probe(&mut state, item.number());
         state.delay(at, item);
         drop(state);
         self.changed.notify_one();
@@ -415,9 +352,9 @@ impl Queue {
     /// Items are no longer the queue's, nor the spool's unless they `stay` there.
     fn settle(&self, items: Vec<Item>, stay: bool) {
         if let (Some(spool), false) = (self.spool(), stay) {
-            items.iter().filter_map(|item| item.place).for_each(|place| spool.done(place));
+            items.iter().filter_map(Item::place).for_each(|place| spool.done(place));
         }
-        let settled: Vec<_> = items.iter().map(|item| (item.envelope.trace_id(), item.number)).collect();
+        let settled: Vec<_> = items.iter().map(|item| (item.envelope.trace_id(), item.number())).collect();
         // What they held is given back before anybody hears that they are settled.
         drop(items);
         let mut state = self.lock();
