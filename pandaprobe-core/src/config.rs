@@ -293,7 +293,8 @@ impl Config {
     }
 
     /// How many bytes the spool may take, in files of some 8 MiB, what was taken over from other processes included. The oldest items
-    /// are dropped and counted when there are more.
+    /// are dropped and counted when there are more. An item counts as 4 KiB at least, since what is on disk takes some 300 bytes of memory
+    /// too, which are not of [`max_buffered_bytes`](Self::max_buffered_bytes).
     pub fn max_spool_bytes(mut self, bytes: u64) -> Self {
         self.max_spool_bytes = bytes;
         self

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pandaprobe::{Client, Config, DropReason, ReportKind};
+use pandaprobe::{Client, Config, DropReason, Overflow, ReportKind};
 use pandaprobe_tests::backend::Backend;
 use uuid::Uuid;
 
@@ -178,6 +178,26 @@ fn the_oldest_go_when_the_spool_is_full() {
 }
 
 #[test]
+fn small_items_count_as_four_kib() {
+    let (dir, port) = (Dir::new(), port());
+    let client = Client::new(config(&dir, &url(port)).max_spool_bytes(1 << 20)).unwrap();
+    // Two items each.
+    record(&client, 0..200);
+    assert!(client.flush(Duration::from_millis(1)).is_err());
+    let begun = Instant::now();
+    while client.stats().dropped_total() + client.stats().spooled < 400 && begun.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let stats = client.stats();
+    assert!(stats.spooled <= 256 && stats.spooled > 240, "{stats:?}");
+    assert_eq!(stats.dropped[&DropReason::SpoolFull] + stats.spooled, 400, "{stats:?}");
+    let backend = Backend::start_at(port);
+    client.flush(SOON).unwrap();
+    let names = names(&backend);
+    assert!(names.contains("trace 199") && !names.contains("trace 0") && names.len() >= 120, "{names:?}");
+}
+
+#[test]
 fn damage_costs_what_is_damaged() {
     let (dir, port) = (Dir::new(), port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
@@ -232,6 +252,8 @@ const CHILD: &str = "PANDAPROBE_TEST_SPOOL_CHILD";
 fn child(arguments: &str) -> ! {
     let (url, dir) = arguments.split_once(' ').unwrap();
     let config = Config::new().api_key("k").project_name("tests").endpoint(url).unwrap().spool(dir);
+    // Nothing is dropped, and nothing waits long for the disk.
+    let config = config.overflow(Overflow::Block(SOON)).max_buffered_bytes(512 << 10);
     let client = Client::new(config).unwrap();
     let begun = Instant::now();
     let mut told = Duration::ZERO;
@@ -242,8 +264,6 @@ fn child(arguments: &str) -> ! {
             let mut out = std::io::stdout().lock();
             writeln!(out, "told {} {} {}", told.as_micros(), n + 1, client.stats().spooled).unwrap();
         }
-        // Some ten thousand a second.
-        std::thread::sleep(Duration::from_micros(50));
     }
     unreachable!("there are traces without end")
 }
@@ -271,7 +291,7 @@ fn what_was_confirmed_survives_a_kill() {
             lines.map_while(Result::ok).filter_map(told).collect::<Vec<_>>()
         });
         // Random moments, but after a thousand traces.
-        std::thread::sleep(Duration::from_millis(600 + (kill * 7_919) % 400));
+        std::thread::sleep(Duration::from_millis(400 + (kill * 7_919) % 400));
         child.kill().unwrap();
         child.wait().unwrap();
         let told = reader.join().unwrap();

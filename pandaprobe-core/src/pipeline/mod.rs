@@ -153,10 +153,8 @@ impl Pipeline {
             spawn("pandaprobe-sender", move || sender.run())?,
         ];
         if let Some(spool) = spool {
-            let (queue, budget) = (Arc::clone(&queue), Arc::clone(&budget));
-            let adopt = move || {
-                spool.adopt(|envelope, place| queue.push_spooled(envelope, place, Charge::empty(&budget)));
-            };
+            let queue = Arc::clone(&queue);
+            let adopt = move || spool.adopt(|envelope, place| queue.push_spooled(envelope, place));
             threads.push(spawn("pandaprobe-spool", adopt)?);
         }
         Ok(Self {

@@ -9,7 +9,6 @@ use std::{
 mod item;
 
 pub(super) use item::Item;
-use item::SPOOLED;
 use tokio::sync::Notify;
 
 use super::{budget::Charge, recent::Recent};
@@ -174,7 +173,9 @@ impl Queue {
     /// Takes an item in: to the disk, if there is a spool, else at the charge of what it holds.
     pub(super) fn push(&self, envelope: Envelope, mut charge: Charge) {
         if let Some(place) = self.spool().and_then(|spool| spool.append(&envelope)) {
-            return self.push_spooled(envelope.without_body(), place, charge);
+            // It is the disk's now.
+            drop(charge);
+            return self.push_spooled(envelope.without_body(), place);
         }
         if charge.grow(envelope.body().len()) {
             self.push_at(envelope, None, charge);
@@ -185,9 +186,8 @@ impl Queue {
     }
 
     /// Takes in an item that is on disk.
-    pub(super) fn push_spooled(&self, envelope: Envelope, place: Place, mut charge: Charge) {
-        charge.set(SPOOLED);
-        self.push_at(envelope, Some(place), charge);
+    pub(super) fn push_spooled(&self, envelope: Envelope, place: Place) {
+        self.push_at(envelope, Some(place), Charge::default());
         while self.spool().is_some_and(Spool::is_full)
             && self.drop_oldest_of(DropReason::SpoolFull, Item::is_spooled)
         {}

@@ -118,7 +118,7 @@ impl Sender {
                 self.reporter.report(ReportKind::Denied, message);
             }
             Err(ExportError::Retry { message, after, everything }) => {
-                let backoff = item.waits.next().unwrap_or(LONGEST_WAIT);
+                let backoff = item.next_wait().unwrap_or(LONGEST_WAIT);
                 let wait = after.unwrap_or(backoff).min(LONGEST_WAIT);
                 if everything {
                     self.pause(after);

@@ -29,6 +29,9 @@ use crate::{
 };
 use store::{Spot, Store};
 
+/// What an item counts for at least. Each that is on disk takes some 300 bytes of memory too, and this bounds them.
+const LEAST: u64 = 4 << 10;
+
 /// The spool of one client.
 pub(crate) struct Spool {
     path: PathBuf,
@@ -103,7 +106,8 @@ impl Spool {
 
     /// Whether the oldest items should go.
     pub(crate) fn is_full(&self) -> bool {
-        lock(&self.stores).iter().flatten().map(Store::bytes).sum::<u64>() > self.most
+        let on_disk = || lock(&self.stores).iter().flatten().map(Store::bytes).sum();
+        (self.live() * LEAST).max(on_disk()) > self.most
     }
 
     /// Writes an item; `None`, reported, if that cannot be done.

@@ -1,6 +1,9 @@
 //! One item on its way, in memory or on disk, whole or in parts.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     export::{
@@ -19,15 +22,13 @@ pub(in crate::pipeline) struct Item {
     /// Where it stands on disk. Then it has its body only while it is under way.
     place: Option<Place>,
     pub(in crate::pipeline) first_attempt: Option<Instant>,
-    pub(in crate::pipeline) waits: Waits,
+    /// There are none before it fails, so that one that only waits is small.
+    waits: Option<Box<Waits>>,
     number: u64,
     /// It was not split.
     is_whole: bool,
     _charge: Charge,
 }
-
-/// What an item that is on disk takes in memory.
-pub(super) const SPOOLED: usize = 256;
 
 impl Item {
     pub(super) fn new(number: u64, envelope: Envelope, place: Option<Place>, charge: Charge) -> Self {
@@ -36,7 +37,7 @@ impl Item {
             rest: VecDeque::new(),
             place,
             first_attempt: None,
-            waits: waits(),
+            waits: None,
             number,
             is_whole: true,
             _charge: charge,
@@ -72,6 +73,11 @@ impl Item {
 
     pub(in crate::pipeline) fn is_spooled(&self) -> bool {
         self.place.is_some()
+    }
+
+    /// How long it waits after it failed again.
+    pub(in crate::pipeline) fn next_wait(&mut self) -> Option<Duration> {
+        self.waits.get_or_insert_with(|| Box::new(waits())).next()
     }
 
     /// Goes on to the next part; `false` if there is none.
