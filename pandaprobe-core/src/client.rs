@@ -227,6 +227,13 @@ impl Client {
         self.inner.reporter.report(kind, message);
     }
 
+    /// Takes over now what another client left in the spool.
+    fn adopt(&self) {
+        if let Some(pipeline) = &self.inner.pipeline {
+            pipeline.adopt();
+        }
+    }
+
     fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
@@ -306,6 +313,8 @@ pub fn init(config: Config) -> Result<ClientGuard, ConfigError> {
     let client = Client::new(config)?;
     if let Some(old) = install(Some(client.clone())) {
         let _ = old.shutdown(old.inner.shutdown_timeout);
+        // What it could not deliver is for this one.
+        client.adopt();
     }
     Ok(ClientGuard { client })
 }

@@ -55,7 +55,8 @@ pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(60);
 pub const DEFAULT_MAX_SPOOL_BYTES: u64 = 512 << 20;
 
 /// What gives way when [`max_buffered_bytes`](Config::max_buffered_bytes) or [`max_queue_size`](Config::max_queue_size) is
-/// reached. Whatever is dropped is counted, and so is what depends on it: later spans, changes and scores of a trace.
+/// reached. Whatever is dropped is counted, and so is what depends on it: later spans, changes and scores of a trace. When
+/// [`max_spool_bytes`](Config::max_spool_bytes) is reached, the oldest items on disk go in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -68,7 +69,7 @@ pub enum Overflow {
     /// Whoever records waits until there is room, this long at most, and only then is the new dropped.
     ///
     /// **This blocks the thread that records**, also one that runs asynchronous code. It is for programs to which each trace
-    /// is worth more than their own time, such as evaluations. What is finished already is never dropped for want of room:
+    /// is worth more than their own time, such as evaluations. What is finished already is never dropped for want of memory:
     /// it may exceed `max_buffered_bytes` once, and `max_queue_size` does not count.
     Block(Duration),
 }
@@ -279,8 +280,11 @@ impl Config {
     /// spool unless set.
     ///
     /// What is there survives the process, however it ends: the next client that uses the directory, for the same endpoint and project,
-    /// delivers it. It takes hardly any memory and has no `retry_deadline` while the backend is away. Several processes
-    /// may share the directory. Files are readable by their owner alone; they hold what is sent, so after redaction, and never the key.
+    /// delivers it, with its own key; one that is there already does so within half a minute. It takes hardly any memory and has no
+    /// `retry_deadline` while the backend is away. Several processes may share the directory, but those of two organizations
+    /// must not: what the key is for is not written, so that a new key can take the place of one that leaked. Clients with an
+    /// [`exporter`](Self::exporter) of their own are one target. Files are readable by their owner alone; they hold what is sent, so after
+    /// redaction, and never the key.
     ///
     /// ```
     /// use pandaprobe_core::Config;
@@ -380,7 +384,7 @@ impl Config {
     }
 
     /// How long the backend's rate limit holds once it is reached. Its answer does not say, so when it comes, nothing is sent
-    /// until the window that began with the first item delivered in it is over.
+    /// until the window that began with the first item delivered in it is over. A day at most, of which an hour is waited at once.
     pub fn rate_limit_window(mut self, window: Duration) -> Self {
         self.rate_limit_window = window;
         self

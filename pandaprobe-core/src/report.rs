@@ -217,15 +217,19 @@ fn speak(told: Told) {
         return;
     };
     if let Some(on_error) = &told.on_error {
-        // A callback that panics must not take a thread of ours, or the user's call, with it.
-        let _ = catch_unwind(AssertUnwindSafe(|| on_error(&told.report)));
+        alone(|| on_error(&told.report));
     }
     if told.debug {
         let _ = writeln!(std::io::stderr(), "pandaprobe: {}", told.report);
     }
     if told.log {
-        tracing::warn!(target: "pandaprobe", "{}", told.report);
+        alone(|| tracing::warn!(target: "pandaprobe", "{}", told.report));
     }
+}
+
+/// Somebody else's code that panics must not take a thread of ours, or the user's call, with it.
+fn alone(f: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(f));
 }
 
 thread_local! {

@@ -10,8 +10,10 @@ pub mod golden;
 pub mod provider;
 pub mod shared;
 
+mod directory;
 mod loopback;
 mod recorded;
 mod wait;
 
+pub use directory::Directory;
 pub use recorded::Recorded;

@@ -19,7 +19,7 @@ use std::{
 
 use pandaprobe::{Client, Config, DropReason, Stats};
 use pandaprobe_tests::{
-    Recorded,
+    Directory, Recorded,
     backend::{Answer, Backend},
 };
 use serde_json::{Value, json};
@@ -244,6 +244,7 @@ fn one_that_dies() {
         });
         let client = Client::new(config(&backend.url()).request_timeout(Duration::from_secs(30))).unwrap();
         produce(&client);
+        backend.wait_for(700, Duration::from_secs(60));
         let begun = Instant::now();
         let left = client.shutdown(Duration::from_millis(500)).unwrap_err().left;
         assert!(begun.elapsed() < Duration::from_secs(2), "{name}: {:?}", begun.elapsed());
@@ -260,16 +261,17 @@ fn one_that_dies_and_comes_back() {
     for (name, last) in
         [("hangs", Answer::Hang), ("breaks", Answer::status(500)), ("denies", Answer::over_quota())]
     {
-        let dir = std::env::temp_dir().join(format!("pandaprobe-chaos-{name}-{}", std::process::id()));
+        let dir = Directory::new();
         let backend = Backend::start();
         let taken = Arc::new(AtomicUsize::new(0));
         backend.script_with(move |_, _| match taken.fetch_add(1, Ordering::Relaxed) {
             0..700 => Answer::Normal,
             _ => last.clone(),
         });
-        let config = || config(&backend.url()).spool(&dir);
+        let config = || config(&backend.url()).spool(dir.path());
         let client = Client::new(config()).unwrap();
         produce(&client);
+        backend.wait_for(700, Duration::from_secs(60));
         let left = client.shutdown(Duration::from_millis(500)).unwrap_err();
         assert_eq!((left.spooled, client.stats().dropped_total()), (1_300, 0), "{name}: {left:?}");
         assert_eq!(stored(&backend), 700);
@@ -283,7 +285,7 @@ fn one_that_dies_and_comes_back() {
             (TRACES, 0, 0)
         );
         drop(client);
-        std::fs::remove_dir(&dir).unwrap();
+        std::fs::remove_dir(dir.path()).unwrap();
     }
 }
 

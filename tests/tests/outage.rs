@@ -7,7 +7,10 @@ use std::{
 };
 
 use pandaprobe::{Client, Config, DEFAULT_MAX_BUFFERED_BYTES};
-use pandaprobe_tests::backend::{Answer, Backend};
+use pandaprobe_tests::{
+    Directory,
+    backend::{Answer, Backend},
+};
 
 const TRACES: usize = 20_000;
 const MIB: u64 = 1 << 20;
@@ -52,15 +55,14 @@ fn producers_do_not_feel_an_outage() {
     assert_eq!((stats.delivered, stats.dropped_total()), (0, TRACES as u64), "{stats:?}");
     drop(client);
 
-    let dir = std::env::temp_dir().join(format!("pandaprobe-outage-{}", std::process::id()));
-    let client = Client::new(config(&url).spool(&dir)).unwrap();
+    let dir = Directory::new();
+    let client = Client::new(config(&url).spool(dir.path())).unwrap();
     let (spooled, _) = produce(&client);
     client.shutdown(Duration::from_secs(2)).unwrap_err();
     let stats = client.stats();
     let lost = stats.dropped_total();
     assert_eq!(stats.spooled + stats.dropped_total(), TRACES as u64, "{stats:?}");
     drop(client);
-    fs::remove_dir_all(&dir).unwrap();
 
     // What it takes is not kept: it is the client's memory and time that are measured.
     let backend = Backend::start();

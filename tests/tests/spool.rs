@@ -7,46 +7,18 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use pandaprobe::{Client, Config, DropReason, Overflow, ReportKind};
-use pandaprobe_tests::backend::Backend;
-use uuid::Uuid;
+use pandaprobe_tests::{Directory, backend::Backend};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A directory that goes with this.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("pandaprobe-spool-{}", Uuid::new_v4())))
-    }
-
-    /// The files of all processes.
-    fn files(&self) -> Vec<PathBuf> {
-        let entries =
-            |path: &Path| fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
-        entries(&self.0).flat_map(|process| entries(&process).collect::<Vec<_>>()).collect()
-    }
-
-    fn segments(&self) -> Vec<PathBuf> {
-        self.files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "seg")).collect()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn config(dir: &Dir, url: &str) -> Config {
+fn config(dir: &Directory, url: &str) -> Config {
     let config = Config::new().api_key("sk_pp_secret").project_name("tests").endpoint(url).unwrap();
-    config.spool(&dir.0).shutdown_timeout(Duration::from_millis(100))
+    config.spool(dir.path()).shutdown_timeout(Duration::from_millis(100))
 }
 
 /// A port where nothing is yet.
@@ -85,7 +57,7 @@ fn spooled(client: &Client, items: u64) {
 }
 
 /// Has a client deliver what others left, and gives what it counted.
-fn delivered_by_the_next(dir: &Dir, backend: &Backend, traces: usize) -> pandaprobe::Stats {
+fn delivered_by_the_next(dir: &Directory, backend: &Backend, traces: usize) -> pandaprobe::Stats {
     let client = Client::new(config(dir, &backend.url())).unwrap();
     backend.wait_for(traces, SOON);
     client.flush(SOON).unwrap();
@@ -94,7 +66,7 @@ fn delivered_by_the_next(dir: &Dir, backend: &Backend, traces: usize) -> pandapr
 
 #[test]
 fn the_next_process_delivers_what_one_left() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     record(&client, 0..200);
     spooled(&client, 400);
@@ -122,7 +94,7 @@ fn the_next_process_delivers_what_one_left() {
     assert_eq!((names(&backend).len(), backend.scores().len(), stats.delivered), (200, 200, 400));
     assert_eq!((stats.spooled, stats.dropped_total()), (0, 0));
     assert_eq!(
-        (elsewhere.traces().len(), fs::read_dir(&dir.0).unwrap().count()),
+        (elsewhere.traces().len(), fs::read_dir(dir.path()).unwrap().count()),
         (1, 0),
         "{:?}",
         dir.files()
@@ -131,7 +103,7 @@ fn the_next_process_delivers_what_one_left() {
 
 #[test]
 fn an_outage_longer_than_the_deadline_costs_nothing() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let config =
         config(&dir, &url(port)).retry_deadline(Duration::from_millis(50)).max_buffered_bytes(3_000_000);
     let client = Client::new(config.max_queue_size(10)).unwrap();
@@ -156,7 +128,7 @@ fn an_outage_longer_than_the_deadline_costs_nothing() {
 
 #[test]
 fn the_oldest_go_when_the_spool_is_full() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let client = Client::new(config(&dir, &url(port)).max_spool_bytes(30 << 20)).unwrap();
     let text = "x".repeat(1 << 20);
     for n in 0..60 {
@@ -179,7 +151,7 @@ fn the_oldest_go_when_the_spool_is_full() {
 
 #[test]
 fn small_items_count_as_four_kib() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let client = Client::new(config(&dir, &url(port)).max_spool_bytes(1 << 20)).unwrap();
     // Two items each.
     record(&client, 0..200);
@@ -199,7 +171,7 @@ fn small_items_count_as_four_kib() {
 
 #[test]
 fn damage_costs_what_is_damaged() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     for n in 0..100 {
         client.trace(format!("trace {n}")).user_id(format!("user {n}")).run(|_| ());
@@ -213,22 +185,22 @@ fn damage_costs_what_is_damaged() {
     bytes.truncate(bytes.len() - 10);
     fs::write(&segment, bytes).unwrap();
     // What was never a spool is no concern of it.
-    fs::write(dir.0.join("notes.txt"), "mine").unwrap();
-    fs::create_dir(dir.0.join("empty")).unwrap();
+    fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
     let backend = Backend::start_at(port);
     let stats = delivered_by_the_next(&dir, &backend, 98);
     assert_eq!((names(&backend).len(), stats.dropped[&DropReason::SpoolDamaged]), (98, 2));
     assert_eq!(stats.dropped_total(), 2);
-    assert!(dir.0.join("notes.txt").exists());
+    assert!(dir.path().join("notes.txt").exists());
 }
 
 #[test]
 fn without_a_disk_it_goes_on_in_memory() {
-    let (dir, port) = (Dir::new(), port());
+    let (dir, port) = (Directory::new(), port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     record(&client, 0..5);
     spooled(&client, 10);
-    fs::remove_dir_all(&dir.0).unwrap();
+    fs::remove_dir_all(dir.path()).unwrap();
     let large = "x".repeat(4 << 20);
     for n in 5..8 {
         let trace = client.trace(format!("trace {n}")).user_id(format!("user {n}"));
@@ -240,10 +212,10 @@ fn without_a_disk_it_goes_on_in_memory() {
     assert_eq!((names(&backend).len(), client.stats().dropped_total()), (10, 0), "{:?}", client.stats());
     assert!(client.stats().reports[&ReportKind::SpoolFailed] > 0);
     // Where no directory can be, there is no client.
-    let taken = Dir::new();
-    fs::write(&taken.0, "a file").unwrap();
+    let taken = Directory::new();
+    fs::write(taken.path(), "a file").unwrap();
     assert!(Client::new(config(&taken, &url(port))).unwrap_err().to_string().contains("spool"));
-    fs::remove_file(&taken.0).unwrap();
+    fs::remove_file(taken.path()).unwrap();
 }
 
 const CHILD: &str = "PANDAPROBE_TEST_SPOOL_CHILD";
@@ -276,10 +248,10 @@ fn what_was_confirmed_survives_a_kill() {
     let kills = 50;
     let (mut least, mut ended_in_all) = (1.0_f64, 0);
     for kill in 0..kills {
-        let (dir, port) = (Dir::new(), port());
+        let (dir, port) = (Directory::new(), port());
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "what_was_confirmed_survives_a_kill", "--nocapture"]);
-        child.env(CHILD, format!("{} {}", url(port), dir.0.display())).stdout(Stdio::piped());
+        child.env(CHILD, format!("{} {}", url(port), dir.path().display())).stdout(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let reader = std::thread::spawn(move || {
@@ -291,7 +263,7 @@ fn what_was_confirmed_survives_a_kill() {
             lines.map_while(Result::ok).filter_map(told).collect::<Vec<_>>()
         });
         // Random moments, but after a thousand traces.
-        std::thread::sleep(Duration::from_millis(400 + (kill * 7_919) % 400));
+        std::thread::sleep(Duration::from_millis(300 + (kill * 7_919) % 300));
         child.kill().unwrap();
         child.wait().unwrap();
         let told = reader.join().unwrap();

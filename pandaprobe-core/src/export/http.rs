@@ -67,11 +67,13 @@ impl HttpExporter {
             .header("x-request-id", envelope.request_id().to_string())
             .body(envelope.body().clone());
         if self.is_uncertain(envelope) && self.is_stored(envelope).await {
-            lock(&self.uncertain).remove(&envelope.request_id());
+            self.is_settled(envelope);
             return Ok(());
         }
         let response = request.send().await.map_err(|error| {
-            self.may_have_arrived(envelope, &error);
+            if !error.is_connect() {
+                self.may_have_arrived(envelope);
+            }
             self.without_key(unreachable_now(&error))
         })?;
         let status = response.status();
@@ -81,22 +83,37 @@ impl HttpExporter {
         let body = response.bytes().await.unwrap_or_default();
         let judged =
             judge(envelope.payload(), status, asked, &body, || lock(&self.window).refused(Instant::now()));
-        if judged.is_ok() {
-            lock(&self.window).took(Instant::now());
+        match &judged {
+            Ok(()) => {
+                lock(&self.window).took(Instant::now());
+                self.is_settled(envelope);
+            }
+            // So answers who stands between, about a backend that took its time.
+            Err(_) if matches!(status.as_u16(), 408 | 502 | 504) => self.may_have_arrived(envelope),
+            Err(ExportError::Retry { .. } | ExportError::Denied { .. }) => {}
+            Err(_) => self.is_settled(envelope),
         }
         judged.map_err(|error| self.without_key(error))
     }
 
-    fn may_have_arrived(&self, envelope: &Envelope, error: &reqwest::Error) {
+    fn may_have_arrived(&self, envelope: &Envelope) {
         const MOST: usize = 10_000;
         let mut uncertain = lock(&self.uncertain);
-        if envelope.payload() == Payload::Score && !error.is_connect() && uncertain.len() < MOST {
+        if envelope.payload() == Payload::Score && uncertain.len() < MOST {
             uncertain.insert(envelope.request_id());
         }
     }
 
     fn is_uncertain(&self, envelope: &Envelope) -> bool {
-        envelope.payload() == Payload::Score && lock(&self.uncertain).contains(&envelope.request_id())
+        let is_tried = || envelope.is_inherited() || lock(&self.uncertain).contains(&envelope.request_id());
+        envelope.payload() == Payload::Score && is_tried()
+    }
+
+    /// It is not sent again.
+    fn is_settled(&self, envelope: &Envelope) {
+        if envelope.payload() == Payload::Score {
+            lock(&self.uncertain).remove(&envelope.request_id());
+        }
     }
 
     /// Whether the backend has a score just like this one. If it does not say, it is sent once more.

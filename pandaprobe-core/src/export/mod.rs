@@ -93,21 +93,33 @@ pub struct Envelope {
     trace_id: TraceId,
     request_id: Uuid,
     body: Bytes,
+    /// A process that is gone may have sent it.
+    is_inherited: bool,
 }
 
 impl Envelope {
     pub(crate) fn new(payload: Payload, trace_id: TraceId, body: Bytes) -> Self {
-        Self::again(payload, trace_id, Uuid::new_v4(), body)
+        Self::again(payload, trace_id, Uuid::new_v4(), body, false)
     }
 
     /// One that was made before.
-    pub(crate) fn again(payload: Payload, trace_id: TraceId, request_id: Uuid, body: Bytes) -> Self {
-        Self { payload, trace_id, request_id, body }
+    pub(crate) fn again(
+        payload: Payload,
+        trace_id: TraceId,
+        request_id: Uuid,
+        body: Bytes,
+        is_inherited: bool,
+    ) -> Self {
+        Self { payload, trace_id, request_id, body, is_inherited }
     }
 
     /// The same, without what it holds.
     pub(crate) fn without_body(&self) -> Self {
         Self { body: Bytes::new(), ..self.clone() }
+    }
+
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// What the envelope holds.

@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+/// No end is further away.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// What is known of the window at hand.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -15,7 +18,7 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(length: Duration) -> Self {
-        Self { length, began: None, until: None }
+        Self { length: length.min(LONGEST), began: None, until: None }
     }
 
     /// The backend took a request.

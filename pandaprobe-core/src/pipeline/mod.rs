@@ -93,6 +93,8 @@ pub(crate) struct Pipeline {
     budget: Arc<Budget>,
     reporter: Arc<Reporter>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Asks for a look at what others left in the spool.
+    adopt: Mutex<Option<mpsc::Sender<()>>>,
     left: Mutex<Shutdown>,
     is_shut_down: Condvar,
 }
@@ -148,24 +150,46 @@ impl Pipeline {
             Arc::clone(&reporter),
         );
         let sender = sender::Sender::new(settings, exporter, Arc::clone(&queue), Arc::clone(&reporter));
-        let mut threads = vec![
-            spawn("pandaprobe-assembler", move || assembler.run(&events))?,
-            spawn("pandaprobe-sender", move || sender.run())?,
-        ];
-        if let Some(spool) = spool {
-            let queue = Arc::clone(&queue);
-            let adopt = move || spool.adopt(|envelope, place| queue.push_spooled(envelope, place));
-            threads.push(spawn("pandaprobe-spool", adopt)?);
-        }
-        Ok(Self {
+        let (look, looks) = mpsc::channel();
+        let this = Self {
             intake,
-            queue,
+            queue: Arc::clone(&queue),
             budget,
             reporter,
-            threads: Mutex::new(threads),
+            threads: Mutex::default(),
+            adopt: Mutex::new(Some(look)),
             left: Mutex::new(Shutdown::NotYet),
             is_shut_down: Condvar::new(),
-        })
+        };
+        let start = || {
+            this.spawn("pandaprobe-assembler", move || assembler.run(&events))?;
+            this.spawn("pandaprobe-sender", move || sender.run())?;
+            let Some(spool) = spool else {
+                return Ok(());
+            };
+            this.spawn("pandaprobe-spool", move || adopt(&spool, &queue, &looks))
+        };
+        let started = start();
+        if started.is_err() {
+            this.shutdown(Duration::ZERO);
+        }
+        started.map(|()| this)
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), ConfigError> {
+        // Room for values nested as deeply as an application can make them.
+        const STACK: usize = 16 << 20;
+        let builder = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+        let thread = builder.spawn(body).map_err(|error| ConfigError::Thread(error.to_string()))?;
+        lock(&self.threads).push(thread);
+        Ok(())
+    }
+
+    /// Looks now for what processes or clients that are gone have left in the spool.
+    pub(crate) fn adopt(&self) {
+        if let Some(look) = &*lock(&self.adopt) {
+            let _ = look.send(());
+        }
     }
 
     pub(crate) fn intake(&self) -> &Intake {
@@ -240,7 +264,11 @@ impl Pipeline {
         let settled = sent && wait.recv_timeout(timeout.min(LONG)).is_ok();
         let open = if settled { 0 } else { self.reporter.open.load(Ordering::Relaxed) };
         let left = (self.queue.close() + open).max(u64::from(!settled));
+        lock(&self.adopt).take();
         self.join(deadline);
+        if let Some(spool) = self.queue.spool() {
+            spool.release();
+        }
         left
     }
 
@@ -280,9 +308,14 @@ fn waiter() -> (Waiter, mpsc::Receiver<bool>) {
     (Box::new(waiter), wait)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ConfigError> {
-    // Room for values nested as deeply as an application can make them.
-    const STACK: usize = 16 << 20;
-    let builder = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
-    builder.spawn(body).map_err(|error| ConfigError::Thread(error.to_string()))
+/// Takes over what others leave in the spool, until nobody can ask for it any more.
+fn adopt(spool: &Spool, queue: &Queue, looks: &mpsc::Receiver<()>) {
+    const EVERY: Duration = Duration::from_secs(30);
+    own_thread();
+    loop {
+        spool.adopt(|envelope, place| queue.push_spooled(envelope, place));
+        if looks.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            break;
+        }
+    }
 }

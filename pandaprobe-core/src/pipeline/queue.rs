@@ -18,7 +18,7 @@ use crate::{
     model::TraceId,
     report::{DropReason, Reporter},
     spool::{Place, Spool},
-    sync::{Mutex, MutexGuard, lock},
+    sync::{Mutex, MutexGuard, later, lock},
 };
 
 /// Called once when what was waited for has come; with `false` when there is no use in waiting.
@@ -44,6 +44,8 @@ struct State {
     due: BTreeSet<(Instant, u64)>,
     /// Bytes of what is ready or delayed.
     bytes: usize,
+    /// How much of it is not on disk.
+    in_memory: usize,
     /// Traces of which an item is under way or waits for its next attempt, and its number.
     busy: HashMap<TraceId, u64>,
     /// Numbers of all items that were neither delivered nor dropped.
@@ -87,8 +89,19 @@ impl State {
         self.denied.is_some_and(|denied| denied.probe.is_some())
     }
 
-    fn delay(&mut self, at: Instant, item: Item) {
+    fn add(&mut self, item: &Item) {
         self.bytes += item.len();
+        self.in_memory += usize::from(!item.is_spooled());
+    }
+
+    fn remove(&mut self, item: Item) -> Item {
+        self.bytes -= item.len();
+        self.in_memory -= usize::from(!item.is_spooled());
+        item
+    }
+
+    fn delay(&mut self, at: Instant, item: Item) {
+        self.add(&item);
         self.due.insert((at, item.number()));
         self.delayed.insert(item.number(), (at, item));
     }
@@ -96,14 +109,12 @@ impl State {
     fn take_delayed(&mut self, number: u64) -> Option<Item> {
         let (at, item) = self.delayed.remove(&number)?;
         self.due.remove(&(at, number));
-        self.bytes -= item.len();
-        Some(item)
+        Some(self.remove(item))
     }
 
     fn take_ready(&mut self, at: usize) -> Option<Item> {
         let item = self.ready.remove(at)?;
-        self.bytes -= item.len();
-        Some(item)
+        Some(self.remove(item))
     }
 
     fn take_next(&mut self, now: Instant) -> Option<Item> {
@@ -138,8 +149,7 @@ impl State {
         let (lost, ready): (VecDeque<Item>, VecDeque<Item>) =
             std::mem::take(&mut self.ready).into_iter().partition(|item| item.envelope.trace_id() == id);
         self.ready = ready;
-        self.bytes -= lost.iter().map(Item::len).sum::<usize>();
-        all.extend(lost);
+        all.extend(lost.into_iter().map(|item| self.remove(item)));
         all
     }
 }
@@ -196,7 +206,7 @@ impl Queue {
     pub(super) fn push_at(&self, envelope: Envelope, place: Option<Place>, charge: Charge) {
         let mut state = self.lock();
         let id = envelope.trace_id();
-        let full = place.is_none() && state.ready.len() + state.delayed.len() >= self.most;
+        let full = place.is_none() && state.in_memory >= self.most;
         let refused = match state.lost.get(id) {
             _ if state.closed => Some((DropReason::Shutdown, "an item was finished after the shutdown")),
             Some(reason) => Some((reason, "what belongs to a trace that was dropped")),
@@ -222,8 +232,9 @@ impl Queue {
         state.next += 1;
         state.outstanding.insert(number);
         *state.of_trace.entry(id).or_default() += 1;
-        state.bytes += envelope.body().len();
-        state.ready.push_back(Item::new(number, envelope, place, charge));
+        let item = Item::new(number, envelope, place, charge);
+        state.add(&item);
+        state.ready.push_back(item);
         let paused = state.pause.is_some();
         drop(state);
         if full && self.overflow == Overflow::DropOldest {
@@ -253,7 +264,7 @@ impl Queue {
         state.pause = None;
         let item = state.take_next(now)?;
         // There may be something for others to do.
-        if !state.ready.is_empty() {
+        if !state.ready.is_empty() || !state.due.is_empty() {
             self.changed.notify_one();
         }
         if let Some(denied) = &mut state.denied {
@@ -282,7 +293,7 @@ impl Queue {
     pub(super) fn pause(&self, wait: Duration) {
         let since = Instant::now();
         let mut state = self.lock();
-        let until = state.pause.map_or(since + wait, |pause| pause.until.max(since + wait));
+        let until = state.pause.map_or(later(wait), |pause| pause.until.max(later(wait)));
         state.pause = Some(Pause { since, until });
     }
 
@@ -299,7 +310,7 @@ impl Queue {
     /// Puts an item back that failed, to be tried again after `wait`.
     pub(super) fn delay(&self, mut item: Item, wait: Duration) {
         item.unload();
-        let at = Instant::now() + wait;
+        let at = later(wait);
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -428,7 +439,7 @@ impl Queue {
         let delayed = std::mem::take(&mut state_ref.delayed).into_values().map(|(_, item)| item);
         let dropped: Vec<Item> = state_ref.ready.drain(..).chain(delayed).collect();
         state_ref.due.clear();
-        state_ref.bytes = 0;
+        (state_ref.bytes, state_ref.in_memory) = (0, 0);
         let left = state.outstanding.len() as u64;
         drop(state);
         if !dropped.is_empty() {

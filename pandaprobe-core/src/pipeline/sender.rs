@@ -28,6 +28,8 @@ pub(super) struct Sender {
     queue: Arc<Queue>,
     reporter: Arc<Reporter>,
     failing: Mutex<Failing>,
+    /// When the last item got through.
+    last_delivery: Mutex<Option<Instant>>,
 }
 
 impl Sender {
@@ -38,7 +40,15 @@ impl Sender {
         reporter: Arc<Reporter>,
     ) -> Self {
         let packer = Packer::new(&settings.gate, &reporter);
-        Self { settings, packer, exporter, queue, reporter, failing: Mutex::default() }
+        Self {
+            settings,
+            packer,
+            exporter,
+            queue,
+            reporter,
+            failing: Mutex::default(),
+            last_delivery: Mutex::default(),
+        }
     }
 
     pub(super) fn run(self) {
@@ -91,6 +101,7 @@ impl Sender {
         match result {
             Ok(()) => {
                 *lock(&self.failing) = Failing::default();
+                *lock(&self.last_delivery) = Some(Instant::now());
                 self.queue.answered(attempt);
                 if item.advance() {
                     return self.queue.delay(item, Duration::ZERO);
@@ -112,21 +123,28 @@ impl Sender {
             }
             Err(ExportError::Denied { message }) => {
                 // It is not the item's fault, and its time does not run.
-                item.first_attempt = None;
+                item.forgive();
                 self.queue.deny(self.settings.probe_interval);
                 self.queue.delay(item, Duration::ZERO);
                 self.reporter.report(ReportKind::Denied, message);
             }
             Err(ExportError::Retry { message, after, everything }) => {
-                let backoff = item.next_wait().unwrap_or(LONGEST_WAIT);
-                let wait = after.unwrap_or(backoff).min(LONGEST_WAIT);
+                // To come back at once is no answer to how long one should wait.
+                let after = after.filter(|after| !after.is_zero());
                 if everything {
                     self.pause(after);
                 }
-                let begun = *item.first_attempt.get_or_insert(attempt);
-                // What is on disk can wait for the backend, but not for what nothing will come of.
-                let can_wait = everything && item.is_spooled();
-                if begun.elapsed() + wait > self.settings.retry_deadline && !can_wait {
+                let is_spooled = item.is_spooled();
+                let tries = item.failed(attempt);
+                let wait = after.or_else(|| tries.waits.next()).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+                // What is on disk can wait for the backend, but not for what does not come through where others do.
+                let others_do = lock(&self.last_delivery).is_some_and(|delivery| delivery > tries.last);
+                let can_wait = everything && is_spooled && !others_do;
+                if can_wait {
+                    tries.since = attempt;
+                }
+                tries.last = attempt;
+                if tries.since.elapsed() + wait > self.settings.retry_deadline && !can_wait {
                     return self.queue.give_up(item, DropReason::RetriesExhausted, message);
                 }
                 self.queue.delay(item, wait);
@@ -180,15 +198,24 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(mut self) {
         let spool = self.sender.queue.spool();
-        match self.item.as_mut().and_then(|item| item.load(spool)) {
-            Some(envelope) => {
-                let result = self.sender.exporter.export(&envelope).await;
-                self.conclude(|sender, item, begun| sender.conclude(item, begun, result));
+        let Some(item) = &mut self.item else {
+            return;
+        };
+        let result = match item.load(spool) {
+            Ok(Some(envelope)) => self.sender.exporter.export(&envelope).await,
+            Ok(None) => {
+                return self.conclude(|sender, item, _| {
+                    let message = "an item of the spool is not there any more, or damaged";
+                    sender.queue.give_up(item, DropReason::SpoolDamaged, message);
+                });
             }
-            None => self.conclude(|sender, item, _| {
-                sender.queue.give_up(item, DropReason::SpoolDamaged, "an item of the spool cannot be read");
-            }),
-        }
+            // It may be had later: too many files may be open.
+            Err(error) => {
+                let message = format!("the spool could not be read: {error}");
+                Err(ExportError::Retry { message, after: None, everything: true })
+            }
+        };
+        self.conclude(|sender, item, begun| sender.conclude(item, begun, result));
     }
 
     fn conclude(&mut self, how: impl FnOnce(&Sender, Item, Instant)) {

@@ -27,20 +27,24 @@ use crate::{
     report::{DropReason, ReportKind, Reporter},
     sync::{Mutex, lock},
 };
-use store::{Spot, Store};
+use store::{Left, Spot, Store, Writing};
 
 /// What an item counts for at least. Each that is on disk takes some 300 bytes of memory too, and this bounds them.
 const LEAST: u64 = 4 << 10;
+
+/// Bytes of a segment, a quarter of what the spool may hold or less.
+const LARGEST_SEGMENT: u64 = 8 << 20;
+const SMALLEST_SEGMENT: u64 = 64 << 10;
 
 /// The spool of one client.
 pub(crate) struct Spool {
     path: PathBuf,
     target: SentTo,
     most: u64,
-    sync: bool,
+    how: Writing,
     /// Records that are on disk and not done.
     live: AtomicU64,
-    /// The client's own, then those of processes that are gone.
+    /// The client's own, then those of processes that are gone. None after the shutdown.
     stores: Mutex<Vec<Option<Store>>>,
     reporter: Arc<Reporter>,
 }
@@ -69,30 +73,49 @@ struct Head {
     request_id: Uuid,
 }
 
+impl Head {
+    fn envelope(self, body: Bytes, place: Place) -> Envelope {
+        // Nobody knows what became of the last attempt of a process that is gone.
+        let is_inherited = place.store > 0;
+        Envelope::again(self.payload, self.trace_id, self.request_id, body, is_inherited)
+    }
+}
+
+/// What a record says of its item, and where the JSON begins.
+fn head_of(record: &[u8]) -> Option<(Head, usize)> {
+    let end = record.iter().position(|byte| *byte == b'\n')?;
+    Some((serde_json::from_slice(&record[..end]).ok()?, end + 1))
+}
+
+/// Whether a client made this directory: nothing else is touched.
+fn is_store(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split_once('-')
+        .is_some_and(|(process, id)| process.parse::<u32>().is_ok() && Uuid::parse_str(id).is_ok())
+}
+
 impl Spool {
     /// Opens the spool that a configuration names, if any.
     pub(crate) fn open(config: &Config, reporter: &Arc<Reporter>) -> Result<Option<Self>, ConfigError> {
         let Some(path) = &config.spool else {
             return Ok(None);
         };
-        let target = Target::of(config)?.filter(|_| config.exporter.is_none());
+        let target = if config.exporter.is_some() { None } else { Target::of(config)? };
         let target = target.map(|target| SentTo {
             endpoint: target.endpoint.as_str().to_owned(),
             project: target.project_name.clone(),
         });
-        let create = || {
-            Store::create(
-                &path.join(format!("{}-{}", std::process::id(), Uuid::new_v4().simple())),
-                config.spool_sync,
-            )
-        };
+        let segment = (config.max_spool_bytes / 4).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let how = Writing { segment, sync: config.spool_sync };
+        let name = || format!("{}-{}", std::process::id(), Uuid::new_v4().simple());
+        let create = || Store::create(&path.join(name()), how);
         // One that is made at this moment may be taken for one that was left behind.
         let own = create().or_else(|_| create()).map_err(|error| ConfigError::Spool(error.to_string()))?;
         Ok(Some(Self {
             path: path.clone(),
             target: target.unwrap_or_default(),
             most: config.max_spool_bytes,
-            sync: config.spool_sync,
+            how,
             live: AtomicU64::new(0),
             stores: Mutex::new(vec![Some(own)]),
             reporter: Arc::clone(reporter),
@@ -134,23 +157,26 @@ impl Spool {
         }
     }
 
-    /// The item of a place; `None`, reported, if it cannot be had any more.
-    pub(crate) fn read(&self, place: Place) -> Option<Envelope> {
-        let read = lock(&self.stores).get_mut(place.store)?.as_mut()?.read(place.spot);
-        let body = read.unwrap_or_else(|error| {
-            self.failed("read", &error);
-            None
-        })?;
-        Self::parse(body).map(|(_, envelope)| envelope)
+    /// The item of a place; `None` if it is not there any more as it was written.
+    pub(crate) fn read(&self, place: Place) -> io::Result<Option<Envelope>> {
+        let mut stores = lock(&self.stores);
+        let store = stores.get_mut(place.store).and_then(Option::as_mut);
+        let body = store.ok_or(io::ErrorKind::BrokenPipe)?.read(place.spot)?;
+        drop(stores);
+        let parse = |mut body: Vec<u8>| {
+            let (head, at) = head_of(&body)?;
+            Some(head.envelope(Bytes::from(body.split_off(at)), place))
+        };
+        Ok(body.and_then(parse))
     }
 
     /// An item is delivered or dropped.
     pub(crate) fn done(&self, place: Place) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
         let mut stores = lock(&self.stores);
         let Some(slot) = stores.get_mut(place.store) else {
             return;
         };
+        self.live.fetch_sub(1, Ordering::Relaxed);
         let done = slot.as_mut().map_or(Ok(()), |store| store.done(place.spot));
         // With the last record of a process that is gone its directory goes.
         slot.take_if(|store| place.store > 0 && store.is_empty());
@@ -160,18 +186,24 @@ impl Spool {
         }
     }
 
+    /// Leaves what is there to whoever comes next.
+    pub(crate) fn release(&self) {
+        lock(&self.stores).clear();
+    }
+
     /// Takes over what processes that are gone have left for the same target: the items without their bodies.
     pub(crate) fn adopt(&self, mut take: impl FnMut(Envelope, Place)) {
         let Ok(entries) = fs::read_dir(&self.path) else {
             return;
         };
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut paths: Vec<PathBuf> = paths.filter(|path| is_store(path)).collect();
         // The oldest first, as well as that can be said.
         paths.sort_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
         for path in paths {
             match self.adopt_one(&path) {
                 Ok(items) => items.into_iter().for_each(|(envelope, place)| take(envelope, place)),
-                // Somebody else may have been faster.
+                // Somebody else was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.failed("taken over", &error),
             }
@@ -179,42 +211,43 @@ impl Spool {
     }
 
     fn adopt_one(&self, path: &Path) -> io::Result<Vec<(Envelope, Place)>> {
-        let Some((mut store, left, mut damaged)) = Store::adopt(path, self.sync)? else {
+        let head = |body: &[u8]| head_of(body).map(|(head, _)| head);
+        let Some(Left { mut store, records, mut damaged }) = Store::adopt(path, self.how, head)? else {
             return Ok(Vec::new());
         };
-        let mut stores = lock(&self.stores);
-        let index = stores.len();
-        let mut items = Vec::new();
-        for record in left {
-            match Self::parse(record.body) {
-                Some((target, envelope)) if target == self.target => {
-                    items.push((envelope.without_body(), Place { store: index, spot: record.spot }));
-                }
+        let mut ours = Vec::new();
+        for (spot, head) in records {
+            match head {
+                Some(head) if head.target == self.target => ours.push((spot, head)),
                 Some(_) => {}
                 None => {
                     damaged += 1;
-                    store.done(record.spot)?;
+                    store.done(spot)?;
                 }
             }
         }
-        // What is for others stays for them.
-        if !items.is_empty() {
-            stores.push(Some(store));
+        // What is for others stays for them, and is for them to judge.
+        if ours.is_empty() && !store.is_empty() {
+            return Ok(Vec::new());
         }
-        drop(stores);
-        self.live.fetch_add(items.len() as u64, Ordering::Relaxed);
         if damaged > 0 {
             let message = format!("{damaged} records of the spool were damaged");
             self.reporter.dropped(DropReason::SpoolDamaged, damaged, message);
         }
-        Ok(items)
-    }
-
-    fn parse(mut body: Vec<u8>) -> Option<(SentTo, Envelope)> {
-        let end = body.iter().position(|byte| *byte == b'\n')?;
-        let head: Head = serde_json::from_slice(&body[..end]).ok()?;
-        let body = Bytes::from(body.split_off(end + 1));
-        Some((head.target, Envelope::again(head.payload, head.trace_id, head.request_id, body)))
+        let mut stores = lock(&self.stores);
+        let index = stores.len();
+        if index == 0 {
+            return Ok(Vec::new());
+        }
+        self.live.fetch_add(ours.len() as u64, Ordering::Relaxed);
+        // An empty one goes.
+        stores.push(Some(store).filter(|store| !store.is_empty()));
+        drop(stores);
+        let item = |(spot, head): (Spot, Head)| {
+            let place = Place { store: index, spot };
+            (head.envelope(Bytes::new(), place), place)
+        };
+        Ok(ours.into_iter().map(item).collect())
     }
 
     fn failed(&self, what: &str, error: &io::Error) {
@@ -231,7 +264,7 @@ pub fn fuzz_segment(bytes: &[u8]) {
     let (found, damaged) = record::scan(bytes);
     for record in &found {
         assert!(bytes[record.at + record::HEAD..].starts_with(record.body));
-        let _ = Spool::parse(record.body.to_vec());
+        let _ = head_of(record.body);
     }
     assert!(
         found.is_sorted_by_key(|record| record.at) && (bytes.is_empty() || damaged > 0 || !found.is_empty())

@@ -71,7 +71,7 @@ fn next_start(segment: &[u8], from: usize) -> usize {
 }
 
 /// Bytes of an entry that says that a record is done.
-const DONE: usize = 12;
+pub(super) const DONE: usize = 12;
 
 pub(super) fn encode_done(number: u64) -> [u8; DONE] {
     let mut bytes = [0; DONE];

@@ -1,9 +1,6 @@
 //! One item on its way, in memory or on disk, whole or in parts.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, io, time::Instant};
 
 use crate::{
     export::{
@@ -14,6 +11,15 @@ use crate::{
     spool::{Place, Spool},
 };
 
+/// Attempts that failed.
+pub(in crate::pipeline) struct Tries {
+    /// When the first that counts began.
+    pub(in crate::pipeline) since: Instant,
+    /// When the last began.
+    pub(in crate::pipeline) last: Instant,
+    pub(in crate::pipeline) waits: Waits,
+}
+
 /// An item and what delivery has come to so far.
 pub(in crate::pipeline) struct Item {
     pub(in crate::pipeline) envelope: Envelope,
@@ -21,9 +27,8 @@ pub(in crate::pipeline) struct Item {
     rest: VecDeque<Envelope>,
     /// Where it stands on disk. Then it has its body only while it is under way.
     place: Option<Place>,
-    pub(in crate::pipeline) first_attempt: Option<Instant>,
     /// There are none before it fails, so that one that only waits is small.
-    waits: Option<Box<Waits>>,
+    tries: Option<Box<Tries>>,
     number: u64,
     /// It was not split.
     is_whole: bool,
@@ -32,16 +37,7 @@ pub(in crate::pipeline) struct Item {
 
 impl Item {
     pub(super) fn new(number: u64, envelope: Envelope, place: Option<Place>, charge: Charge) -> Self {
-        Self {
-            envelope,
-            rest: VecDeque::new(),
-            place,
-            first_attempt: None,
-            waits: None,
-            number,
-            is_whole: true,
-            _charge: charge,
-        }
+        Self { envelope, rest: VecDeque::new(), place, tries: None, number, is_whole: true, _charge: charge }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -56,12 +52,15 @@ impl Item {
         self.envelope.body().len() + self.rest.iter().map(|part| part.body().len()).sum::<usize>()
     }
 
-    /// What is to be sent; `None` if it was on disk and cannot be read any more.
-    pub(in crate::pipeline) fn load(&mut self, spool: Option<&Spool>) -> Option<Envelope> {
-        if let (Some(place), true) = (self.place, self.envelope.body().is_empty()) {
-            self.envelope = spool?.read(place)?;
+    /// What is to be sent; `None` if it was on disk and is not there any more.
+    pub(in crate::pipeline) fn load(&mut self, spool: Option<&Spool>) -> io::Result<Option<Envelope>> {
+        if let (Some(place), Some(spool), true) = (self.place, spool, self.envelope.body().is_empty()) {
+            let Some(envelope) = spool.read(place)? else {
+                return Ok(None);
+            };
+            self.envelope = envelope;
         }
-        Some(self.envelope.clone())
+        Ok(Some(self.envelope.clone()))
     }
 
     /// Leaves to the disk what is there. Parts of it are not.
@@ -75,9 +74,14 @@ impl Item {
         self.place.is_some()
     }
 
-    /// How long it waits after it failed again.
-    pub(in crate::pipeline) fn next_wait(&mut self) -> Option<Duration> {
-        self.waits.get_or_insert_with(|| Box::new(waits())).next()
+    /// It failed again.
+    pub(in crate::pipeline) fn failed(&mut self, attempt: Instant) -> &mut Tries {
+        self.tries.get_or_insert_with(|| Box::new(Tries { since: attempt, last: attempt, waits: waits() }))
+    }
+
+    /// Its failures were not its own.
+    pub(in crate::pipeline) fn forgive(&mut self) {
+        self.tries = None;
     }
 
     /// Goes on to the next part; `false` if there is none.
