@@ -9,7 +9,7 @@ use std::{
 
 use pandaprobe::{
     Client, Config, ConfigError, ConsoleExporter, DropReason, ExportError, Exporter, FileExporter,
-    MemoryExporter, Overflow, ReportKind, SpanKind, TokenUsage,
+    MemoryExporter, ReportKind, SpanKind, TokenUsage,
 };
 use pandaprobe_tests::backend::{Answer, Backend};
 use serde_json::{Value, json};
@@ -67,24 +67,6 @@ fn connections_are_kept_alive() {
 }
 
 #[test]
-fn what_fails_for_a_moment_is_repeated_with_the_same_request_id() {
-    let backend = Backend::start();
-    backend.script([Answer::status(503), Answer::Reset, Answer::internal_error(), Answer::Normal]);
-    let client = Client::new(config(&backend.url())).unwrap();
-    record(&client, "t");
-    client.flush(Duration::from_secs(30)).unwrap();
-    let requests = backend.requests();
-    assert_eq!(requests.len(), 4);
-    assert!(
-        requests.iter().all(|request| request.header("x-request-id") == requests[0].header("x-request-id"))
-    );
-    assert!(requests.iter().all(|request| request.body == requests[0].body));
-    assert_eq!(backend.traces().len(), 1);
-    let stats = client.stats();
-    assert_eq!((stats.delivered, stats.retried, stats.dropped_total()), (1, 3, 0));
-}
-
-#[test]
 fn what_is_refused_for_good_is_counted_and_told() {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let hear = Arc::clone(&heard);
@@ -107,80 +89,6 @@ fn what_is_refused_for_good_is_counted_and_told() {
     assert_eq!(backend.traces().len(), 1);
     let heard = heard.lock().unwrap().join("\n");
     assert!(heard.contains("spans -> 0 -> name") && !heard.contains("sk_pp_test"), "{heard}");
-}
-
-/// A wrong key and a used-up quota are not the trace's fault.
-#[test]
-fn whoever_is_denied_waits_and_asks_rarely() {
-    for denial in [
-        Answer::json(401, &json!({"detail": "Invalid or revoked API key."})),
-        Answer::status(403),
-        Answer::over_quota(),
-    ] {
-        let backend = Backend::start();
-        backend.script_with(move |_, nth| if nth < 7 { denial.clone() } else { Answer::Normal });
-        let denied: Arc<Mutex<Vec<String>>> = Arc::default();
-        let hear = Arc::clone(&denied);
-        let config = config(&backend.url())
-            .probe_interval(Duration::from_millis(100))
-            .retry_deadline(Duration::from_millis(200))
-            .on_error(move |report| hear.lock().unwrap().push(report.to_string()));
-        let client = Client::new(config).unwrap();
-        (0..50).for_each(|n| record(&client, &format!("t{n}")));
-        let begun = Instant::now();
-        assert!(client.flush(SOON).is_err(), "there is no use in waiting");
-        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
-        assert!(backend.requests().len() < 6, "{} asked", backend.requests().len());
-        backend.wait_for(50, SOON);
-        client.flush(SOON).unwrap();
-        // Those under way at first, and one each time.
-        assert_eq!(backend.requests().len(), 57);
-        assert_eq!((client.stats().delivered, client.stats().dropped_total()), (50, 0));
-        assert_eq!(client.stats().reports[&ReportKind::Denied], 7);
-        assert!(denied.lock().unwrap().iter().all(|report| report.contains(" answered 4")));
-    }
-}
-
-/// While one asks whether it is still denied, the others sleep.
-#[test]
-#[cfg(target_os = "linux")]
-fn waiting_takes_no_time_of_the_processor() {
-    let backend = Backend::start();
-    backend.script_with(|_, nth| if nth < 8 { Answer::status(401) } else { Answer::Hang });
-    let client = Client::new(config(&backend.url()).probe_interval(Duration::from_millis(20))).unwrap();
-    (0..20).for_each(|n| record(&client, &format!("t{n}")));
-    assert!(backend.wait_until(SOON, |backend| backend.requests().len() > 8));
-    let spent = || -> u64 {
-        let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
-        let stat = |path: std::path::PathBuf| std::fs::read_to_string(path.join("stat")).unwrap_or_default();
-        let ours = threads.map(stat).filter(|stat| stat.contains("pandaprobe-send"));
-        let ticks = |stat: String| -> u64 {
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-        };
-        ours.map(ticks).sum()
-    };
-    // Tests beside this one have senders too, so the least of some tries counts.
-    let least = (0..5).map(|_| {
-        let before = spent();
-        std::thread::sleep(Duration::from_millis(500));
-        spent().saturating_sub(before)
-    });
-    let least = least.min().unwrap();
-    assert!(least < 25, "{least} hundredths of a second in half a second");
-    assert!(client.shutdown(Duration::from_millis(10)).is_err());
-}
-
-#[test]
-fn the_end_of_a_program_that_is_denied_does_not_wait() {
-    let backend = Backend::start();
-    backend.script_with(|_, _| Answer::status(401));
-    let client = Client::new(config(&backend.url())).unwrap();
-    (0..10).for_each(|n| record(&client, &format!("t{n}")));
-    let begun = Instant::now();
-    assert_eq!(client.shutdown(SOON).unwrap_err().left, 10);
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(client.stats().dropped[&DropReason::Shutdown], 10);
 }
 
 #[test]
@@ -257,29 +165,6 @@ fn a_trace_that_is_dropped_takes_along_what_depends_on_it() {
     assert!(client.stats().dropped.keys().eq([&DropReason::QueueFull]), "{:?}", client.stats());
 }
 
-/// Each POST of a score is one more score.
-#[test]
-fn a_score_whose_answer_was_lost_is_looked_up_before_it_is_sent_again() {
-    let backend = Backend::start();
-    let client = Client::new(config(&backend.url()).request_timeout(Duration::from_millis(300))).unwrap();
-    let id = client.trace("t").run(|trace| trace.id());
-    client.flush(SOON).unwrap();
-    let posts = || backend.requests_to("POST", "/evaluations/trace-scores").len();
-    // Stored and not answered; lost on its way; answered too late.
-    for (n, answer) in
-        [Answer::StoreThenReset, Answer::Reset, Answer::Slow(Duration::from_millis(600)), Answer::Normal]
-            .into_iter()
-            .enumerate()
-    {
-        backend.script([answer]);
-        client.score(id, format!("score {n}"), pandaprobe::Score::from(0.5).reason("why"));
-        client.flush(SOON).unwrap();
-        assert_eq!(backend.scores().len(), n + 1, "{:?}", backend.scores());
-    }
-    assert_eq!(posts(), 5, "only the one that was lost was sent twice");
-    assert_eq!((client.stats().delivered, client.stats().dropped_total()), (5, 0));
-}
-
 #[test]
 fn one_trace_can_be_waited_for() {
     let backend = Backend::start();
@@ -297,128 +182,6 @@ fn one_trace_can_be_waited_for() {
     client.flush_trace(pandaprobe::TraceId::random(), SOON).unwrap();
     client.flush_trace(None, SOON).unwrap();
     assert!(client.shutdown(Duration::from_millis(100)).is_err());
-}
-
-#[test]
-fn what_gives_way_is_chosen() {
-    let full = |overflow| {
-        let backend = Backend::start();
-        backend.script_with(|_, _| Answer::status(503));
-        let client =
-            Client::new(config(&backend.url()).max_buffered_bytes(100_000).overflow(overflow)).unwrap();
-        (client, backend)
-    };
-    let fill = |client: &Client| {
-        for n in 0..200 {
-            client.trace(format!("t{n:03}")).input("x".repeat(1_000)).run(|_| ());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
-    let names = |client: &Client, backend: &Backend| {
-        backend.script([]);
-        client.flush(Duration::from_secs(60)).unwrap();
-        let name = |trace: &Value| trace["name"].as_str().unwrap().to_owned();
-        backend.traces().iter().map(name).collect::<std::collections::BTreeSet<_>>()
-    };
-    let (client, backend) = full(Overflow::DropOldest);
-    fill(&client);
-    let sent = names(&client, &backend);
-    assert!(sent.contains("t199") && !sent.contains("t010") && sent.len() > 20, "{sent:?}");
-    assert_eq!(sent.len() as u64 + client.stats().dropped_total(), 200);
-
-    let (client, backend) = full(Overflow::DropNewest);
-    fill(&client);
-    let sent = names(&client, &backend);
-    assert!(sent.contains("t010") && !sent.contains("t199") && sent.len() > 20, "{sent:?}");
-    assert_eq!(sent.len() as u64 + client.stats().dropped_total(), 200);
-
-    // It waits in vain first, and then as long as it must.
-    let (client, backend) = full(Overflow::Block(Duration::from_millis(2)));
-    fill(&client);
-    assert!(client.stats().dropped[&DropReason::BufferFull] > 20, "{:?}", client.stats());
-    let before = client.stats().dropped_total();
-    backend.script([]);
-    client.flush(Duration::from_secs(60)).unwrap();
-    let (client, backend) = full(Overflow::Block(Duration::from_secs(60)));
-    let well = backend.clone();
-    std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        well.script([]);
-    });
-    let begun = Instant::now();
-    fill(&client);
-    assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
-    assert_eq!(names(&client, &backend).len(), 200);
-    assert_eq!((client.stats().dropped_total(), before > 0), (0, true));
-}
-
-/// One that is huge costs no others their place but those that are large too.
-#[test]
-fn a_huge_trace_does_not_cost_a_thousand_small_ones() {
-    let backend = Backend::start();
-    backend.script_with(|_, _| Answer::status(503));
-    let client = Client::new(config(&backend.url()).max_buffered_bytes(1_000_000)).unwrap();
-    (0..300).for_each(|n| client.trace(format!("small {n}")).input("x".repeat(1_000)).run(|_| ()));
-    assert!(client.flush(Duration::from_millis(100)).is_err());
-    for n in 0..5 {
-        client.trace(format!("huge {n}")).input("x".repeat(300_000)).run(|_| ());
-        assert!(client.flush(Duration::from_millis(100)).is_err());
-    }
-    backend.script([]);
-    client.flush(Duration::from_secs(60)).unwrap();
-    let small =
-        backend.traces().iter().filter(|trace| trace["name"].as_str().unwrap().starts_with("small")).count();
-    assert_eq!(small, 300);
-    assert!(backend.traces().iter().any(|trace| trace["name"] == "huge 4"), "{:?}", client.stats());
-    assert_eq!(backend.traces().len() as u64 + client.stats().dropped_total(), 305);
-}
-
-#[test]
-fn a_backend_that_is_away_costs_bounded_memory_and_everything_is_counted() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(200_000);
-    let client = Client::new(config).unwrap();
-    let most = 2_000;
-    for n in 0..most {
-        client.trace(format!("t{n}")).input("x".repeat(1_000)).run(|_| ());
-        assert!(client.stats().buffered_bytes <= 200_000);
-    }
-    assert!(client.flush(Duration::from_millis(200)).is_err());
-    let begun = Instant::now();
-    let left = client.shutdown(Duration::from_millis(300)).unwrap_err().left;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(left > 0);
-    let stats = client.stats();
-    assert_eq!(stats.delivered, 0);
-    assert_eq!(stats.dropped_total(), most, "{stats:?}");
-}
-
-#[test]
-fn a_full_queue_drops_the_oldest() {
-    struct Stuck(MemoryExporter, Arc<Mutex<()>>);
-    impl Exporter for Stuck {
-        fn export<'a>(&'a self, envelope: &'a pandaprobe::Envelope) -> pandaprobe::ExportFuture<'a> {
-            drop(self.1.lock());
-            self.0.export(envelope)
-        }
-    }
-    let (kept, gate) = (MemoryExporter::default(), Arc::new(Mutex::new(())));
-    let closed = gate.lock().unwrap();
-    let client =
-        Client::new(Config::new().exporter(Stuck(kept.clone(), Arc::clone(&gate))).max_queue_size(10))
-            .unwrap();
-    for n in 0..100 {
-        client.trace(format!("{n}")).run(|_| ());
-    }
-    while client.stats().open > 0 || client.stats().dropped_total() + client.stats().queued < 100 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    drop(closed);
-    client.flush(SOON).unwrap();
-    let stats = client.stats();
-    assert_eq!(stats.delivered + stats.dropped[&DropReason::QueueFull], 100);
-    assert!((10..=14).contains(&stats.delivered), "{stats:?}");
-    assert!(kept.traces().iter().any(|trace| trace.name == "99"), "{:?}", kept.traces());
 }
 
 #[test]
@@ -709,22 +472,6 @@ fn times_without_end_are_times_all_the_same() {
     client.flush(Duration::MAX).unwrap();
     client.shutdown(Duration::MAX).unwrap();
     assert_eq!(client.stats().delivered, 1);
-}
-
-#[test]
-fn a_rate_limit_holds_up_everything_and_loses_nothing() {
-    let backend = Backend::start();
-    let limited = Answer::rate_limited().header("retry-after", "0.3");
-    backend.script([limited]);
-    let client = Client::new(config(&backend.url())).unwrap();
-    (0..20).for_each(|n| record(&client, &format!("{n}")));
-    client.flush(SOON).unwrap();
-    assert_eq!(backend.traces().len(), 20);
-    assert_eq!(client.stats().dropped_total(), 0);
-    let times: Vec<Instant> = backend.requests().iter().map(|request| request.at).collect();
-    let after: usize =
-        times.iter().filter(|time| time.duration_since(times[0]) < Duration::from_millis(250)).count();
-    assert!(after <= 4, "{after} requests left while the limit held");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, TcpListener},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,9 @@ use pandaprobe_tests::{
 
 const TRACES: usize = 20_000;
 const MIB: u64 = 1 << 20;
+
+/// Each measures the process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Bytes of memory that this process has now; `None` where nobody says.
 fn resident() -> Option<u64> {
@@ -39,11 +43,20 @@ fn produce(client: &Client) -> (Duration, u64) {
     (took[TRACES * 99 / 100], most)
 }
 
+fn config(url: &str) -> Config {
+    Config::new().api_key("k").project_name("tests").endpoint(url).unwrap()
+}
+
+/// Where nobody listens.
+fn nowhere() -> String {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    format!("http://127.0.0.1:{port}")
+}
+
 #[test]
 fn producers_do_not_feel_an_outage() {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    let url = format!("http://127.0.0.1:{port}");
-    let config = |url: &str| Config::new().api_key("k").project_name("tests").endpoint(url).unwrap();
+    let _alone = ALONE.lock();
+    let url = nowhere();
 
     let client = Client::new(config(&url)).unwrap();
     let before = resident().unwrap_or_default();
@@ -80,4 +93,38 @@ fn producers_do_not_feel_an_outage() {
     // Loosely, for these machines are noisy and others run beside it.
     assert!(down < up * 3 + Duration::from_micros(200), "up {up:?}, down {down:?}");
     assert!(spooled < up * 3 + Duration::from_micros(200), "up {up:?}, with a spool {spooled:?}");
+}
+
+/// Of what others left only what is under way is in memory.
+#[test]
+fn what_is_taken_over_stays_on_disk() {
+    const LEFT: u64 = 100;
+    let _alone = ALONE.lock();
+    let (dir, url) = (Directory::new(), nowhere());
+    let spooled = |client: &Client, items: u64| {
+        let begun = Instant::now();
+        while client.stats().spooled < items {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", client.stats());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let client = Client::new(config(&url).spool(dir.path())).unwrap();
+    let text = "x".repeat(900_000);
+    for n in 0..LEFT {
+        let trace = client.trace(format!("trace {n}")).user_id(format!("user {n}"));
+        trace.input(text.as_str()).run(|trace| trace.set_output(text.as_str()));
+        spooled(&client, n + 1);
+    }
+    drop(client);
+    let before = resident().unwrap_or_default();
+    let client = Client::new(config(&url).spool(dir.path())).unwrap();
+    let (begun, mut most) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(1) || client.stats().spooled < LEFT {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", client.stats());
+        most = most.max(resident().unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let grown = most.saturating_sub(before) / MIB;
+    println!("{grown} MiB more to take over {LEFT} traces of 1.8 MB");
+    assert!(grown < 40, "{grown} MiB");
 }

@@ -8,6 +8,7 @@ mod record;
 mod store;
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -46,6 +47,8 @@ pub(crate) struct Spool {
     live: AtomicU64,
     /// The client's own, then those of processes that are gone. None after the shutdown.
     stores: Mutex<Vec<Option<Store>>>,
+    /// What is there for other targets, and need not be read again.
+    foreign: Mutex<HashSet<PathBuf>>,
     reporter: Arc<Reporter>,
 }
 
@@ -118,6 +121,7 @@ impl Spool {
             how,
             live: AtomicU64::new(0),
             stores: Mutex::new(vec![Some(own)]),
+            foreign: Mutex::default(),
             reporter: Arc::clone(reporter),
         }))
     }
@@ -197,7 +201,8 @@ impl Spool {
             return;
         };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut paths: Vec<PathBuf> = paths.filter(|path| is_store(path)).collect();
+        let is_new = |path: &PathBuf| is_store(path) && !lock(&self.foreign).contains(path);
+        let mut paths: Vec<PathBuf> = paths.filter(is_new).collect();
         // The oldest first, as well as that can be said.
         paths.sort_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
         for path in paths {
@@ -228,6 +233,7 @@ impl Spool {
         }
         // What is for others stays for them, and is for them to judge.
         if ours.is_empty() && !store.is_empty() {
+            lock(&self.foreign).insert(path.to_owned());
             return Ok(Vec::new());
         }
         if damaged > 0 {
