@@ -16,4 +16,5 @@ mod recorded;
 mod wait;
 
 pub use directory::Directory;
+pub use loopback::free_port;
 pub use recorded::Recorded;

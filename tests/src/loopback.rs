@@ -25,6 +25,17 @@ use tokio::{
     sync::oneshot,
 };
 
+/// A port where nobody listens yet, and which nobody else is given for a while.
+///
+/// # Panics
+///
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
 /// A running server with a thread and a runtime of its own. It stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use pandaprobe::{Client, Config, DropReason, Exporter, MemoryExporter, Overflow};
-use pandaprobe_tests::backend::{Answer, Backend};
+use pandaprobe_tests::{
+    backend::{Answer, Backend},
+    free_port,
+};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -93,7 +96,7 @@ fn a_huge_trace_does_not_cost_a_thousand_small_ones() {
 
 #[test]
 fn a_backend_that_is_away_costs_bounded_memory_and_everything_is_counted() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let config = config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(200_000);
     let client = Client::new(config).unwrap();
     let most = 2_000;

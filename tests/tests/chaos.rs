@@ -8,7 +8,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, TcpListener},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -21,6 +20,7 @@ use pandaprobe::{Client, Config, DropReason, Stats};
 use pandaprobe_tests::{
     Directory, Recorded,
     backend::{Answer, Backend},
+    free_port,
 };
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ fn a_backend_that_is_well() {
 
 #[test]
 fn one_that_is_not_there_yet() {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let client = Client::new(config(&format!("http://127.0.0.1:{port}"))).unwrap();
     produce(&client);
     assert!(client.flush(Duration::from_millis(300)).is_err());

@@ -11,7 +11,10 @@ use pandaprobe::{
     Client, Config, ConfigError, ConsoleExporter, DropReason, ExportError, Exporter, FileExporter,
     MemoryExporter, ReportKind, SpanKind, TokenUsage,
 };
-use pandaprobe_tests::backend::{Answer, Backend};
+use pandaprobe_tests::{
+    backend::{Answer, Backend},
+    free_port,
+};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -411,9 +414,38 @@ fn whoever_hears_of_a_problem_may_record_and_cause_the_next() {
     slot.lock().unwrap().take();
 }
 
+/// It is told on the thread of whoever records.
+#[test]
+fn a_subscriber_that_panics_harms_nobody() {
+    struct Panics;
+    impl tracing::Subscriber for Panics {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.target() == "pandaprobe"
+        }
+        fn event(&self, _: &tracing::Event<'_>) {
+            panic!("subscriber");
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    let kept = MemoryExporter::default();
+    let client = Client::new(Config::new().exporter(kept.clone())).unwrap();
+    tracing::subscriber::with_default(Panics, || {
+        let id = client.trace("t").run(|trace| trace.id());
+        client.score(id, "", f64::NAN);
+    });
+    client.flush(SOON).unwrap();
+    assert_eq!((kept.traces().len(), client.stats().reports[&ReportKind::InvalidScore]), (1, 1));
+}
+
 #[test]
 fn a_value_that_can_never_fit_costs_nothing_but_itself() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let client =
         Client::new(config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(1 << 20)).unwrap();
     (0..100).for_each(|n| client.trace(format!("{n}")).run(|_| ()));

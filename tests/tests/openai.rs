@@ -23,7 +23,10 @@ use pandaprobe::{
     OpenAiHandler, SpanData, SpanKind, SpanStatus, TraceStatus,
     testing::{Captured, capture},
 };
-use pandaprobe_tests::provider::{Exchange, Provider};
+use pandaprobe_tests::{
+    free_port,
+    provider::{Exchange, Provider},
+};
 use serde_json::{Value, json};
 
 type OpenAi = Client<OpenAIConfig>;
@@ -316,7 +319,7 @@ async fn thirty_megabytes_pass_unchanged_and_are_cut_visibly_in_the_span() {
 
 #[tokio::test]
 async fn a_provider_that_cannot_be_reached_is_seen_and_told() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let config = OpenAIConfig::new().with_api_base(format!("http://127.0.0.1:{port}/v1"));
     let client = || Client::with_config(config.clone()).with_http_service(stack());
     let without = ask(&client()).await;

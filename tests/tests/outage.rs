@@ -1,8 +1,9 @@
 //! The backend is away while a service is busy: what it costs those who record.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use pandaprobe::{Client, Config, DEFAULT_MAX_BUFFERED_BYTES};
 use pandaprobe_tests::{
     Directory,
     backend::{Answer, Backend},
+    free_port,
 };
 
 const TRACES: usize = 20_000;
@@ -49,8 +51,7 @@ fn config(url: &str) -> Config {
 
 /// Where nobody listens.
 fn nowhere() -> String {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    format!("http://127.0.0.1:{port}")
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 #[test]

@@ -6,24 +6,18 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, TcpListener},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use pandaprobe::{Client, Config, DropReason, Overflow, ReportKind};
-use pandaprobe_tests::{Directory, backend::Backend};
+use pandaprobe_tests::{Directory, backend::Backend, free_port};
 
 const SOON: Duration = Duration::from_secs(30);
 
 fn config(dir: &Directory, url: &str) -> Config {
     let config = Config::new().api_key("sk_pp_secret").project_name("tests").endpoint(url).unwrap();
     config.spool(dir.path()).shutdown_timeout(Duration::from_millis(100))
-}
-
-/// A port where nothing is yet.
-fn port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn url(port: u16) -> String {
@@ -66,7 +60,7 @@ fn delivered_by_the_next(dir: &Directory, backend: &Backend, traces: usize) -> p
 
 #[test]
 fn the_next_process_delivers_what_one_left() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     record(&client, 0..200);
     spooled(&client, 400);
@@ -103,7 +97,7 @@ fn the_next_process_delivers_what_one_left() {
 
 #[test]
 fn an_outage_longer_than_the_deadline_costs_nothing() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let config =
         config(&dir, &url(port)).retry_deadline(Duration::from_millis(50)).max_buffered_bytes(3_000_000);
     let client = Client::new(config.max_queue_size(10)).unwrap();
@@ -128,7 +122,7 @@ fn an_outage_longer_than_the_deadline_costs_nothing() {
 
 #[test]
 fn the_oldest_go_when_the_spool_is_full() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port)).max_spool_bytes(30 << 20)).unwrap();
     let text = "x".repeat(1 << 20);
     for n in 0..60 {
@@ -151,7 +145,7 @@ fn the_oldest_go_when_the_spool_is_full() {
 
 #[test]
 fn small_items_count_as_four_kib() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port)).max_spool_bytes(1 << 20)).unwrap();
     // Two items each.
     record(&client, 0..200);
@@ -171,7 +165,7 @@ fn small_items_count_as_four_kib() {
 
 #[test]
 fn damage_costs_what_is_damaged() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     for n in 0..100 {
         client.trace(format!("trace {n}")).user_id(format!("user {n}")).run(|_| ());
@@ -196,7 +190,7 @@ fn damage_costs_what_is_damaged() {
 
 #[test]
 fn without_a_disk_it_goes_on_in_memory() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     record(&client, 0..5);
     spooled(&client, 10);
@@ -248,7 +242,7 @@ fn what_was_confirmed_survives_a_kill() {
     let kills = 50;
     let (mut least, mut ended_in_all) = (1.0_f64, 0);
     for kill in 0..kills {
-        let (dir, port) = (Directory::new(), port());
+        let (dir, port) = (Directory::new(), free_port());
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "what_was_confirmed_survives_a_kill", "--nocapture"]);
         child.env(CHILD, format!("{} {}", url(port), dir.path().display())).stdout(Stdio::piped());

@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -13,6 +12,7 @@ use pandaprobe::{Client, Config, MemoryExporter, ReportKind};
 use pandaprobe_tests::{
     Directory,
     backend::{Answer, Backend},
+    free_port,
 };
 
 const SOON: Duration = Duration::from_secs(30);
@@ -20,11 +20,6 @@ const SOON: Duration = Duration::from_secs(30);
 fn config(dir: &Directory, url: &str) -> Config {
     let config = Config::new().api_key("sk_pp_secret").project_name("tests").endpoint(url).unwrap();
     config.spool(dir.path()).shutdown_timeout(Duration::from_millis(100))
-}
-
-/// A port where nothing is yet.
-fn port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn url(port: u16) -> String {
@@ -70,7 +65,7 @@ fn bring_back(moved: &[(PathBuf, PathBuf)]) {
 
 #[test]
 fn what_cannot_be_taken_over_now_is_taken_over_later() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port))).unwrap();
     leave(&client, 20, 10);
     drop(client);
@@ -95,7 +90,7 @@ fn what_cannot_be_taken_over_now_is_taken_over_later() {
 
 #[test]
 fn what_cannot_be_read_now_is_read_later() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let config = config(&dir, &url(port)).max_spool_bytes(4 << 20);
     let client = Client::new(config).unwrap();
     leave(&client, 60, 50_000);
@@ -188,7 +183,7 @@ fn a_small_spool_of_large_traces_that_are_delivered_is_never_full() {
 /// What is on disk does not count for a queue that is in memory.
 #[test]
 fn a_disk_that_goes_away_leaves_the_queue_its_room() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let client = Client::new(config(&dir, &url(port)).max_queue_size(50)).unwrap();
     leave(&client, 60, 10);
     let away = dir.path().with_extension("away");
@@ -208,7 +203,7 @@ fn a_disk_that_goes_away_leaves_the_queue_its_room() {
 
 #[test]
 fn a_client_that_takes_the_place_of_another_delivers_what_that_one_left() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let guard = pandaprobe::init(config(&dir, &url(port))).unwrap();
     let first = guard.client();
     record(first, 20, 1);
@@ -237,7 +232,7 @@ fn an_exporter_of_ones_own_has_a_spool_without_a_key() {
 /// Nothing that is not a spool's is touched.
 #[test]
 fn what_others_put_there_is_theirs() {
-    let (dir, port) = (Directory::new(), port());
+    let (dir, port) = (Directory::new(), free_port());
     let foreign = dir.path().join("cache");
     fs::create_dir_all(&foreign).unwrap();
     fs::write(foreign.join("0000000000000000.seg"), "mine").unwrap();

@@ -294,3 +294,31 @@ fn private_dir(path: &Path) -> io::Result<()> {
     }
     builder.recursive(false).create(path)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A disk without room leaves no segment behind for each item that did not fit.
+    #[test]
+    fn what_could_not_be_written_leaves_nothing() {
+        let path = std::env::temp_dir().join(format!("pandaprobe-store-{}", uuid::Uuid::new_v4()));
+        let mut store = Store::create(&path, Writing { segment: 1 << 20, sync: false }).unwrap();
+        let kept = store.append(&[b"one"]).unwrap();
+        for _ in 0..3 {
+            store.current.as_mut().unwrap().1 = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let error = store.append(&[b"another"]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert!(store.segments.values().all(|segment| segment.live > 0), "no segment without records");
+            // With room again it goes on.
+            let spot = store.append(&[b"more"]).unwrap();
+            assert_eq!(store.read(spot).unwrap().unwrap(), b"more");
+            store.done(spot).unwrap();
+        }
+        assert_eq!(store.read(kept).unwrap().unwrap(), b"one");
+        store.done(kept).unwrap();
+        assert!(store.is_empty());
+        drop(store);
+        assert!(!path.exists());
+    }
+}
