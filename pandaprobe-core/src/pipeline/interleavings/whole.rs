@@ -51,6 +51,7 @@ impl Whole {
             budget,
             reporter,
             threads: Mutex::default(),
+            adopt: Mutex::default(),
             left: Mutex::new(Shutdown::NotYet),
             is_shut_down: Condvar::new(),
         });
