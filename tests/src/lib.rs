@@ -16,5 +16,5 @@ mod recorded;
 mod wait;
 
 pub use directory::Directory;
-pub use loopback::free_port;
+pub use loopback::{free_port, url_at};
 pub use recorded::Recorded;

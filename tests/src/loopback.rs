@@ -36,6 +36,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
+/// The URL of a server on a port.
+#[must_use]
+pub fn url_at(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
 /// A running server with a thread and a runtime of its own. It stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {

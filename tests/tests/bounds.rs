@@ -10,7 +10,7 @@ use std::{
 use pandaprobe::{Client, Config, DropReason, Exporter, MemoryExporter, Overflow};
 use pandaprobe_tests::{
     backend::{Answer, Backend},
-    free_port,
+    free_port, url_at,
 };
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ fn a_huge_trace_does_not_cost_a_thousand_small_ones() {
 #[test]
 fn a_backend_that_is_away_costs_bounded_memory_and_everything_is_counted() {
     let port = free_port();
-    let config = config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(200_000);
+    let config = config(&url_at(port)).max_buffered_bytes(200_000);
     let client = Client::new(config).unwrap();
     let most = 2_000;
     for n in 0..most {

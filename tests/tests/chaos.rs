@@ -20,7 +20,7 @@ use pandaprobe::{Client, Config, DropReason, Stats};
 use pandaprobe_tests::{
     Directory, Recorded,
     backend::{Answer, Backend},
-    free_port,
+    free_port, url_at,
 };
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn a_backend_that_is_well() {
 #[test]
 fn one_that_is_not_there_yet() {
     let port = free_port();
-    let client = Client::new(config(&format!("http://127.0.0.1:{port}"))).unwrap();
+    let client = Client::new(config(&url_at(port))).unwrap();
     produce(&client);
     assert!(client.flush(Duration::from_millis(300)).is_err());
     let backend = Backend::start_at(port);

@@ -13,7 +13,7 @@ use pandaprobe::{
 };
 use pandaprobe_tests::{
     backend::{Answer, Backend},
-    free_port,
+    free_port, url_at,
 };
 use serde_json::{Value, json};
 
@@ -446,8 +446,7 @@ fn a_subscriber_that_panics_harms_nobody() {
 #[test]
 fn a_value_that_can_never_fit_costs_nothing_but_itself() {
     let port = free_port();
-    let client =
-        Client::new(config(&format!("http://127.0.0.1:{port}")).max_buffered_bytes(1 << 20)).unwrap();
+    let client = Client::new(config(&url_at(port)).max_buffered_bytes(1 << 20)).unwrap();
     (0..100).for_each(|n| client.trace(format!("{n}")).run(|_| ()));
     while client.stats().queued < 100 {
         std::thread::sleep(Duration::from_millis(2));

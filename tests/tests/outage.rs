@@ -12,7 +12,7 @@ use pandaprobe::{Client, Config, DEFAULT_MAX_BUFFERED_BYTES};
 use pandaprobe_tests::{
     Directory,
     backend::{Answer, Backend},
-    free_port,
+    free_port, url_at,
 };
 
 const TRACES: usize = 20_000;
@@ -51,7 +51,7 @@ fn config(url: &str) -> Config {
 
 /// Where nobody listens.
 fn nowhere() -> String {
-    format!("http://127.0.0.1:{}", free_port())
+    url_at(free_port())
 }
 
 #[test]

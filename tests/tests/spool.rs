@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod spooled;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,18 +13,10 @@ use std::{
 };
 
 use pandaprobe::{Client, Config, DropReason, Overflow, ReportKind};
-use pandaprobe_tests::{Directory, backend::Backend, free_port};
+use pandaprobe_tests::{Directory, backend::Backend, free_port, url_at};
+use spooled::config;
 
 const SOON: Duration = Duration::from_secs(30);
-
-fn config(dir: &Directory, url: &str) -> Config {
-    let config = Config::new().api_key("sk_pp_secret").project_name("tests").endpoint(url).unwrap();
-    config.spool(dir.path()).shutdown_timeout(Duration::from_millis(100))
-}
-
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
-}
 
 fn record(client: &Client, numbers: std::ops::Range<usize>) {
     for n in numbers {
@@ -61,7 +55,7 @@ fn delivered_by_the_next(dir: &Directory, backend: &Backend, traces: usize) -> p
 #[test]
 fn the_next_process_delivers_what_one_left() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port))).unwrap();
+    let client = Client::new(config(&dir, &url_at(port))).unwrap();
     record(&client, 0..200);
     spooled(&client, 400);
     let left = client.shutdown(Duration::from_millis(100)).unwrap_err();
@@ -99,7 +93,7 @@ fn the_next_process_delivers_what_one_left() {
 fn an_outage_longer_than_the_deadline_costs_nothing() {
     let (dir, port) = (Directory::new(), free_port());
     let config =
-        config(&dir, &url(port)).retry_deadline(Duration::from_millis(50)).max_buffered_bytes(3_000_000);
+        config(&dir, &url_at(port)).retry_deadline(Duration::from_millis(50)).max_buffered_bytes(3_000_000);
     let client = Client::new(config.max_queue_size(10)).unwrap();
     for n in 0..1_000 {
         client.trace(format!("trace {n}")).user_id(format!("user {n}")).input("x".repeat(5_000)).run(|_| ());
@@ -123,7 +117,7 @@ fn an_outage_longer_than_the_deadline_costs_nothing() {
 #[test]
 fn the_oldest_go_when_the_spool_is_full() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port)).max_spool_bytes(30 << 20)).unwrap();
+    let client = Client::new(config(&dir, &url_at(port)).max_spool_bytes(30 << 20)).unwrap();
     let text = "x".repeat(1 << 20);
     for n in 0..60 {
         client.trace(format!("trace {n}")).user_id(format!("user {n}")).input(text.as_str()).run(|_| ());
@@ -146,7 +140,7 @@ fn the_oldest_go_when_the_spool_is_full() {
 #[test]
 fn small_items_count_as_four_kib() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port)).max_spool_bytes(1 << 20)).unwrap();
+    let client = Client::new(config(&dir, &url_at(port)).max_spool_bytes(1 << 20)).unwrap();
     // Two items each.
     record(&client, 0..200);
     assert!(client.flush(Duration::from_millis(1)).is_err());
@@ -166,7 +160,7 @@ fn small_items_count_as_four_kib() {
 #[test]
 fn damage_costs_what_is_damaged() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port))).unwrap();
+    let client = Client::new(config(&dir, &url_at(port))).unwrap();
     for n in 0..100 {
         client.trace(format!("trace {n}")).user_id(format!("user {n}")).run(|_| ());
     }
@@ -191,7 +185,7 @@ fn damage_costs_what_is_damaged() {
 #[test]
 fn without_a_disk_it_goes_on_in_memory() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port))).unwrap();
+    let client = Client::new(config(&dir, &url_at(port))).unwrap();
     record(&client, 0..5);
     spooled(&client, 10);
     fs::remove_dir_all(dir.path()).unwrap();
@@ -208,7 +202,7 @@ fn without_a_disk_it_goes_on_in_memory() {
     // Where no directory can be, there is no client.
     let taken = Directory::new();
     fs::write(taken.path(), "a file").unwrap();
-    assert!(Client::new(config(&taken, &url(port))).unwrap_err().to_string().contains("spool"));
+    assert!(Client::new(config(&taken, &url_at(port))).unwrap_err().to_string().contains("spool"));
     fs::remove_file(taken.path()).unwrap();
 }
 
@@ -245,7 +239,7 @@ fn what_was_confirmed_survives_a_kill() {
         let (dir, port) = (Directory::new(), free_port());
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", "what_was_confirmed_survives_a_kill", "--nocapture"]);
-        child.env(CHILD, format!("{} {}", url(port), dir.path().display())).stdout(Stdio::piped());
+        child.env(CHILD, format!("{} {}", url_at(port), dir.path().display())).stdout(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let reader = std::thread::spawn(move || {

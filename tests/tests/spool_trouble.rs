@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod spooled;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,19 +14,11 @@ use pandaprobe::{Client, Config, MemoryExporter, ReportKind};
 use pandaprobe_tests::{
     Directory,
     backend::{Answer, Backend},
-    free_port,
+    free_port, url_at,
 };
+use spooled::config;
 
 const SOON: Duration = Duration::from_secs(30);
-
-fn config(dir: &Directory, url: &str) -> Config {
-    let config = Config::new().api_key("sk_pp_secret").project_name("tests").endpoint(url).unwrap();
-    config.spool(dir.path()).shutdown_timeout(Duration::from_millis(100))
-}
-
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
-}
 
 /// Records `count` traces of so many bytes.
 fn record(client: &Client, count: u64, bytes: usize) {
@@ -66,7 +60,7 @@ fn bring_back(moved: &[(PathBuf, PathBuf)]) {
 #[test]
 fn what_cannot_be_taken_over_now_is_taken_over_later() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port))).unwrap();
+    let client = Client::new(config(&dir, &url_at(port))).unwrap();
     leave(&client, 20, 10);
     drop(client);
     let moved = hide(&dir.segments());
@@ -91,7 +85,7 @@ fn what_cannot_be_taken_over_now_is_taken_over_later() {
 #[test]
 fn what_cannot_be_read_now_is_read_later() {
     let (dir, port) = (Directory::new(), free_port());
-    let config = config(&dir, &url(port)).max_spool_bytes(4 << 20);
+    let config = config(&dir, &url_at(port)).max_spool_bytes(4 << 20);
     let client = Client::new(config).unwrap();
     leave(&client, 60, 50_000);
     assert!(dir.segments().len() > 2, "{:?}", dir.files());
@@ -184,7 +178,7 @@ fn a_small_spool_of_large_traces_that_are_delivered_is_never_full() {
 #[test]
 fn a_disk_that_goes_away_leaves_the_queue_its_room() {
     let (dir, port) = (Directory::new(), free_port());
-    let client = Client::new(config(&dir, &url(port)).max_queue_size(50)).unwrap();
+    let client = Client::new(config(&dir, &url_at(port)).max_queue_size(50)).unwrap();
     leave(&client, 60, 10);
     let away = dir.path().with_extension("away");
     fs::rename(dir.path(), &away).unwrap();
@@ -204,14 +198,14 @@ fn a_disk_that_goes_away_leaves_the_queue_its_room() {
 #[test]
 fn a_client_that_takes_the_place_of_another_delivers_what_that_one_left() {
     let (dir, port) = (Directory::new(), free_port());
-    let guard = pandaprobe::init(config(&dir, &url(port))).unwrap();
+    let guard = pandaprobe::init(config(&dir, &url_at(port))).unwrap();
     let first = guard.client();
     record(first, 20, 1);
     let backend = Backend::start_at(port);
     backend.script_with(|_, _| Answer::status(401));
     assert!(first.flush(SOON).is_err());
     backend.script([]);
-    let second = pandaprobe::init(config(&dir, &url(port)).shutdown_timeout(SOON)).unwrap();
+    let second = pandaprobe::init(config(&dir, &url_at(port)).shutdown_timeout(SOON)).unwrap();
     assert_eq!(backend.wait_for(20, SOON).len(), 20);
     drop(guard);
     pandaprobe::flush(SOON).unwrap();
@@ -237,7 +231,7 @@ fn what_others_put_there_is_theirs() {
     fs::create_dir_all(&foreign).unwrap();
     fs::write(foreign.join("0000000000000000.seg"), "mine").unwrap();
     fs::write(dir.path().join(format!("1-{}", "0".repeat(32))), "a file").unwrap();
-    let client = Client::new(config(&dir, &url(port))).unwrap();
+    let client = Client::new(config(&dir, &url_at(port))).unwrap();
     leave(&client, 1, 1);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(client.stats().dropped_total(), 0);
