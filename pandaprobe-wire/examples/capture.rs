@@ -1,4 +1,4 @@
-//! Decodes a folder of recorded exchanges and prints one JSON line per chat, response or embedding.
+//! Decodes a folder of recorded exchanges and prints one JSON line for each that is of messages or vectors.
 //!
 //! `capture DIR [--chunk whole|event|awkward|byte]`. The folder holds YAML streams of `when` (method, path,
 //! body) and `then` (status, headers, body) documents; the id of an exchange is `path#index`.
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pandaprobe_wire::{Exchange, LlmRecord, Operation};
+use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn capture_file(root: &Path, file: &Path, chunk: &str) -> Outcome<()> {
 
 /// Whether an exchange is one of messages or vectors, which the lines are made for.
 fn has_line(operation: Operation) -> bool {
-    matches!(operation, Operation::Chat | Operation::Responses | Operation::Embeddings)
+    dialect(operation, "").is_some()
 }
 
 fn decode(recorded: &Recorded, chunk: &str) -> Outcome<LlmRecord> {
@@ -154,7 +154,7 @@ fn line(id: &str, record: &LlmRecord) -> Value {
         "tool_calls": first["tool_calls"].as_array().into_iter().flatten().map(call).collect::<Vec<_>>(),
         "reasoning_text": record.reasoning,
         "reasoning_parts": [record.reasoning],
-        "usage": record.usage,
+        "usage": record.usage.as_ref().map(given),
         "finish_reason": record.finish_reason,
         "error": record.error.as_ref().map(ToString::to_string),
         "accept": {},
@@ -162,13 +162,24 @@ fn line(id: &str, record: &LlmRecord) -> Value {
     })
 }
 
-fn dialect(operation: Operation, provider: &str) -> &'static str {
+fn dialect(operation: Operation, provider: &str) -> Option<&'static str> {
     match operation {
-        Operation::Responses => "openai-responses",
-        Operation::Embeddings => "openai-embeddings",
-        _ if provider == "mistral" => "mistral-chat",
-        _ => "openai-chat",
+        Operation::Chat if provider == "mistral" => Some("mistral-chat"),
+        Operation::Chat => Some("openai-chat"),
+        Operation::Responses => Some("openai-responses"),
+        Operation::Embeddings => Some("openai-embeddings"),
+        Operation::AnthropicMessages => Some("anthropic-messages"),
+        Operation::GeminiGenerate => Some("gemini-generate"),
+        Operation::OllamaChat => Some("ollama-chat"),
+        _ => None,
     }
+}
+
+/// The counts that an answer has.
+fn given(usage: &Usage) -> Value {
+    let fields = json!(usage);
+    let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    fields.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn call(call: &Value) -> Value {

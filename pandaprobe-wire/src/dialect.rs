@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Operation, ToolItem, Usage, WireError,
+    Operation, ToolItem, Usage, WireError, anthropic,
     content::weight,
-    media,
+    gemini, media, ollama,
     openai::{chat, completions, embeddings, images, moderation, responses, speech, transcription},
+    reply::Reading,
 };
 
 /// What a dialect read from a request.
@@ -97,6 +98,9 @@ pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
         Operation::Speech => speech::request(request),
         Operation::Transcription => transcription::request(request),
         Operation::Moderation => moderation::request(request),
+        Operation::AnthropicMessages => anthropic::request(request),
+        Operation::GeminiGenerate => gemini::request(request),
+        Operation::OllamaChat | Operation::OllamaGenerate => ollama::request(request),
         Operation::Unknown => unknown_request(request),
     }
 }
@@ -132,6 +136,11 @@ pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> O
         Operation::Speech => Some(Box::<speech::Speech>::default()),
         Operation::Transcription => Some(Box::new(transcription::Transcription::new(text))),
         Operation::Moderation => Some(Box::new(moderation::decoder())),
+        Operation::GeminiGenerate => Some(Box::new(Reading::new(gemini::Gemini::new(request.choices), text))),
+        Operation::AnthropicMessages => Some(Box::new(Reading::new(anthropic::Messages::default(), text))),
+        Operation::OllamaChat | Operation::OllamaGenerate => {
+            Some(Box::new(Reading::new(ollama::Ollama, text)))
+        }
         Operation::Unknown => None,
     }
 }

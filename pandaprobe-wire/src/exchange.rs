@@ -4,7 +4,8 @@ use crate::{
     dialect::{self, Answer, Decoder, Request},
     json,
     limits::{Notes, head_chars},
-    stream::Stream,
+    operation::Place,
+    stream::{Shape, Stream},
     whole::{Whole, text_or_size},
 };
 
@@ -71,7 +72,11 @@ impl Exchange {
         let mut notes = Notes::default();
         let value = parse_request(request, &mut notes);
         let operation = Operation::detect_with(path, value.as_ref());
-        Self::begin(operation, request, value, notes)
+        let mut exchange = Self::begin(operation, request, value, notes);
+        let place = Place::of(path);
+        exchange.request.model = exchange.request.model.or(place.model);
+        exchange.request.streaming |= place.streaming;
+        exchange
     }
 
     /// Begins an exchange whose operation the caller knows.
@@ -114,7 +119,7 @@ impl Exchange {
         }
         if let Body::Start(start) = &mut self.body {
             let start = std::mem::take(start);
-            self.open(self.is_declared_stream(), &start);
+            self.open(self.declared(), &start);
         }
         match &mut self.body {
             Body::Stream(stream) => stream.end(),
@@ -130,7 +135,7 @@ impl Exchange {
 
     /// Whether the request asked for a stream, or the answer is an event stream.
     pub fn is_streaming(&self) -> bool {
-        let declared = self.is_declared_stream();
+        let declared = self.declared().is_some();
         let answered = match self.body {
             Body::Stream(_) => true,
             Body::Start(_) => declared,
@@ -230,17 +235,17 @@ impl Exchange {
 
     fn sniff(&mut self, mut start: Vec<u8>) -> bool {
         let known = match self.operation {
-            Operation::Unknown => Some(false),
-            _ if self.is_declared_raw() => Some(false),
+            Operation::Unknown => Some(None),
+            _ if self.is_declared_raw() => Some(None),
             // White space may be audio.
-            Operation::Speech => looks_like_events(&start, self.is_declared_stream()),
+            Operation::Speech => self.shape(&start),
             _ => {
                 start.drain(..blank_len(&start));
-                looks_like_events(&start, self.is_declared_stream())
+                self.shape(&start)
             }
         };
         match known {
-            Some(is_stream) => self.open(is_stream, &start),
+            Some(shape) => self.open(shape, &start),
             None => {
                 self.body = Body::Start(start);
                 false
@@ -248,8 +253,23 @@ impl Exchange {
         }
     }
 
-    fn is_declared_stream(&self) -> bool {
-        self.media_type.as_deref() == Some(EVENT_STREAM)
+    /// The shape that the content type says the body has.
+    fn declared(&self) -> Option<Shape> {
+        self.media_type.as_deref().and_then(Shape::of_media_type)
+    }
+
+    /// The shape of a body, by its start and else by its content type: some stream, or none where it is
+    /// one value. Nothing while that cannot be told.
+    fn shape(&self, start: &[u8]) -> Option<Option<Shape>> {
+        let declared = self.declared();
+        let is_json = start.starts_with(b"{") || start.starts_with(b"[");
+        let of_operation = Shape::of_operation(self.operation).filter(|_| self.request.streaming);
+        match declared.filter(|shape| *shape != Shape::Events).or(of_operation.filter(|_| is_json)) {
+            Some(Shape::Values) if is_json => Some(Some(Shape::Values)),
+            Some(Shape::Frames) if !is_json && !start.is_empty() => Some(Some(Shape::Frames)),
+            _ => looks_like_events(start, declared == Some(Shape::Events))
+                .map(|is_stream| is_stream.then_some(Shape::Events)),
+        }
     }
 
     /// Whether the answer is said to be audio or plain text. Such bytes may start like an event stream
@@ -260,11 +280,12 @@ impl Exchange {
         is_raw && self.media_type.as_deref().is_some_and(is_other)
     }
 
-    fn open(&mut self, is_stream: bool, start: &[u8]) -> bool {
-        let decoder =
-            if is_stream { dialect::decoder(self.operation, &self.request, MAX_TEXT) } else { None };
-        self.body = match decoder {
-            Some(decoder) => Body::Stream(Stream::new(decoder)),
+    fn open(&mut self, shape: Option<Shape>, start: &[u8]) -> bool {
+        let stream = shape.and_then(|shape| {
+            Some(Stream::new(shape, dialect::decoder(self.operation, &self.request, MAX_TEXT)?))
+        });
+        self.body = match stream {
+            Some(stream) => Body::Stream(stream),
             None => Body::Whole(Whole::new(self.operation)),
         };
         self.take(start)

@@ -1,6 +1,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::limits::head_chars;
+
 /// What an exchange is about.
 ///
 /// ```
@@ -15,6 +17,9 @@ use serde_json::Value;
 /// assert_eq!(Operation::detect("/v1/audio/speech"), Operation::Speech);
 /// assert_eq!(Operation::detect("/v1/audio/translations"), Operation::Transcription);
 /// assert_eq!(Operation::detect("/v1/moderations"), Operation::Moderation);
+/// assert_eq!(Operation::detect("/v1/messages"), Operation::AnthropicMessages);
+/// assert_eq!(Operation::detect("/v1beta/models/g:generateContent"), Operation::GeminiGenerate);
+/// assert_eq!(Operation::detect("/api/chat"), Operation::OllamaChat);
 /// assert_eq!(Operation::detect("/v1/files"), Operation::Unknown);
 /// ```
 #[non_exhaustive]
@@ -37,13 +42,21 @@ pub enum Operation {
     Transcription,
     /// OpenAI Moderations, or a server that copies it.
     Moderation,
+    /// Anthropic Messages, wherever it is served.
+    AnthropicMessages,
+    /// Gemini `generateContent` and `streamGenerateContent`, at AI Studio and Vertex.
+    GeminiGenerate,
+    /// Ollama's own chat.
+    OllamaChat,
+    /// Ollama's own endpoint for bare prompts.
+    OllamaGenerate,
     /// Anything else: recorded as plain JSON or text.
     #[default]
     Unknown,
 }
 
 /// How the paths of the known endpoints end; the first that fits counts.
-const ENDPOINTS: [(&str, Operation); 11] = [
+const ENDPOINTS: [(&str, Operation); 14] = [
     ("chat/completions", Operation::Chat),
     ("responses", Operation::Responses),
     ("embeddings", Operation::Embeddings),
@@ -55,6 +68,9 @@ const ENDPOINTS: [(&str, Operation); 11] = [
     ("audio/transcriptions", Operation::Transcription),
     ("audio/translations", Operation::Transcription),
     ("moderations", Operation::Moderation),
+    ("v1/messages", Operation::AnthropicMessages),
+    ("api/chat", Operation::OllamaChat),
+    ("api/generate", Operation::OllamaGenerate),
 ];
 
 /// Endpoints of other dialects whose requests carry `messages` too.
@@ -75,6 +91,9 @@ impl Operation {
         let path = bare(path);
         let is_end =
             |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+        if let Some((_, method)) = path.rsplit('/').next().and_then(|last| last.rsplit_once(':')) {
+            return method_of_model(method);
+        }
         let known = ENDPOINTS.iter().find(|(end, _)| is_end(end));
         known.map_or(Self::Unknown, |(_, operation)| *operation)
     }
@@ -88,6 +107,39 @@ impl Operation {
         }
     }
 }
+
+/// What a method of Google's models is about (`models/MODEL:METHOD`).
+fn method_of_model(method: &str) -> Operation {
+    match method {
+        "generateContent" | "streamGenerateContent" => Operation::GeminiGenerate,
+        "rawPredict" | "streamRawPredict" => Operation::AnthropicMessages,
+        _ => Operation::Unknown,
+    }
+}
+
+/// What a path says that the requests of other dialects say themselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The model that is asked.
+    pub(crate) model: Option<String>,
+    /// Whether a stream is asked for.
+    pub(crate) streaming: bool,
+}
+
+impl Place {
+    /// Reads a path of Google's models.
+    pub(crate) fn of(path: &str) -> Self {
+        let last = bare(path).rsplit('/').next().and_then(|last| last.rsplit_once(':'));
+        let last = last.filter(|(_, method)| method_of_model(method) != Operation::Unknown);
+        last.map_or_else(Self::default, |(model, method)| Self {
+            model: Some(head_chars(model, MAX_MODEL).to_owned()).filter(|model| !model.is_empty()),
+            streaming: method.starts_with("stream"),
+        })
+    }
+}
+
+/// Characters kept of a model's name.
+const MAX_MODEL: usize = 500;
 
 fn bare(path: &str) -> &str {
     let end = path.find(['?', '#']).unwrap_or(path.len());

@@ -1,14 +1,106 @@
 use crate::{
+    Operation,
     dialect::{Answer, Decoder},
-    error, json,
+    error, frames, json,
     limits::Notes,
-    sse::{Event, Framer},
+    sse::{self, Event, MAX_EVENT},
+    values,
 };
 
 /// Bytes of the body kept for the message of a failed answer.
 const HEAD: usize = 2 << 10;
 
-/// A body that is an event stream.
+/// How a body is made of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Server-sent events.
+    Events,
+    /// JSON objects one after another.
+    Values,
+    /// Frames of Amazon's event streams.
+    Frames,
+}
+
+impl Shape {
+    /// The shape that a content type stands for, if it is one of streams.
+    pub(crate) fn of_media_type(media_type: &str) -> Option<Self> {
+        match media_type {
+            "text/event-stream" => Some(Self::Events),
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/stream+json" => Some(Self::Values),
+            "application/vnd.amazon.eventstream" => Some(Self::Frames),
+            _ => None,
+        }
+    }
+
+    /// The shape of streams of an operation that are not server-sent events, where it has such.
+    pub(crate) fn of_operation(operation: Operation) -> Option<Self> {
+        match operation {
+            Operation::GeminiGenerate | Operation::OllamaChat | Operation::OllamaGenerate => {
+                Some(Self::Values)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The parser of a shape.
+#[derive(Debug)]
+enum Framer {
+    Events(sse::Framer),
+    Values(values::Framer),
+    Frames(frames::Framer),
+}
+
+impl Framer {
+    fn new(shape: Shape) -> Self {
+        match shape {
+            Shape::Events => Self::Events(sse::Framer::new()),
+            Shape::Values => Self::Values(values::Framer::with_limit(MAX_EVENT)),
+            Shape::Frames => Self::Frames(frames::Framer::with_limit(MAX_EVENT)),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8], mut on_event: impl FnMut(Event<'_>)) {
+        match self {
+            Self::Events(framer) => framer.push(bytes, on_event),
+            Self::Values(framer) => framer.push(bytes, |data| on_event(Event { name: "".into(), data })),
+            Self::Frames(framer) => framer.push(bytes, on_event),
+        }
+    }
+
+    fn end(&mut self, mut on_event: impl FnMut(Event<'_>)) {
+        match self {
+            Self::Events(framer) => framer.end(on_event),
+            Self::Values(framer) => framer.end(|data| on_event(Event { name: "".into(), data })),
+            Self::Frames(_) => {}
+        }
+    }
+
+    fn skipped(&self) -> u64 {
+        match self {
+            Self::Events(framer) => framer.skipped(),
+            Self::Values(framer) => framer.skipped(),
+            Self::Frames(framer) => framer.skipped(),
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Frames(framer) if framer.is_broken())
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Events(framer) => framer.held_bytes(),
+            Self::Values(framer) => framer.held_bytes(),
+            Self::Frames(framer) => framer.held_bytes(),
+        }
+    }
+}
+
+/// A body that is a stream of events.
 #[derive(Debug)]
 pub(crate) struct Stream {
     framer: Framer,
@@ -19,8 +111,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(decoder: Box<dyn Decoder>) -> Self {
-        Self { framer: Framer::new(), decoder, head: Vec::new(), done: false, notes: Notes::default() }
+    pub(crate) fn new(shape: Shape, decoder: Box<dyn Decoder>) -> Self {
+        Self { framer: Framer::new(shape), decoder, head: Vec::new(), done: false, notes: Notes::default() }
     }
 
     /// Takes the next bytes. Says whether they completed an event with output of the model.
@@ -57,6 +149,9 @@ impl Stream {
         notes.extend(&self.notes);
         if self.framer.skipped() > 0 {
             notes.add(format!("{} events were too long to be read", self.framer.skipped()));
+        }
+        if self.framer.is_broken() {
+            notes.add("the stream is not made of frames from some point on");
         }
         if self.decoder.is_full() {
             notes.add("the answer is too long: the rest of its text was left out");

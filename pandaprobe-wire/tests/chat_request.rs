@@ -109,9 +109,11 @@ fn chat_is_detected_by_path_then_by_shape() {
         assert_eq!(operation(path, b"{}"), Operation::Chat, "{path}");
     }
     assert_eq!(operation("/custom/route", chat), Operation::Chat);
-    for path in ["/v1/messages", "/api/chat", "/v2/chat?x=1"] {
-        assert_eq!(operation(path, chat), Operation::Unknown, "{path}");
-    }
+    assert_eq!(operation("/v2/chat?x=1", chat), Operation::Unknown);
+    assert_eq!(operation("/v1/messages?beta=true", chat), Operation::AnthropicMessages);
+    assert_eq!(operation("/api/chat", chat), Operation::OllamaChat);
+    let gemini = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+    assert_eq!(operation(gemini, b"{}"), Operation::GeminiGenerate);
     assert_eq!(operation("/v1/files", b"{}"), Operation::Unknown);
     assert_eq!(Operation::detect("/v1/files?x=/chat/completions"), Operation::Unknown);
 }

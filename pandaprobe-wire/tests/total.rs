@@ -272,8 +272,22 @@ fn run(
     exchange.record()
 }
 
-const PATHS: [&str; 9] =
-    [PATH, RESPONSES, EMBEDDINGS, COMPLETIONS, IMAGES, SPEECH, TRANSCRIPTIONS, MODERATIONS, "/other"];
+const PATHS: [&str; 14] = [
+    PATH,
+    "/v1/messages",
+    "/api/chat",
+    "/api/generate",
+    "/v1/models/g:generateContent",
+    "/v1/models/g:streamGenerateContent",
+    RESPONSES,
+    EMBEDDINGS,
+    COMPLETIONS,
+    IMAGES,
+    SPEECH,
+    TRANSCRIPTIONS,
+    MODERATIONS,
+    "/other",
+];
 
 proptest! {
     #[test]

@@ -8,11 +8,12 @@ use crate::{
     Usage, WireError,
     dialect::{Answer, Decoder, Request, unknown_request},
     error,
+    fields::{name, parameters},
     limits::Room,
     message,
 };
 
-use super::{choice::Choice, name, parameters, usage};
+use super::{choice::Choice, usage};
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 15] = [

@@ -3,11 +3,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     calls::Calls,
     content::{Content, Piece, pieces},
-    limits::{Room, head_chars},
+    fields::{list, text, word},
+    limits::Room,
     media,
 };
-
-use super::MAX_WORD;
 
 /// One choice of an answer, merged from its deltas or from its one message.
 #[derive(Debug, Default)]
@@ -80,7 +79,7 @@ impl Choice {
     /// Reads all but the tool calls.
     fn common(&mut self, choice: &Value, message: &Value, room: &mut Room) -> bool {
         if let Some(finish) = text(choice, "finish_reason") {
-            self.finish = Some(head_chars(finish, MAX_WORD).to_owned());
+            self.finish = Some(word(finish));
         }
         let mut said = self.add_content(choice, message, room);
         said |= self.add_reasoning(message, room);
@@ -164,12 +163,4 @@ impl Audio {
 fn message(choice: &Value) -> &Value {
     let object = |key| choice.get(key).filter(|value: &&Value| value.is_object());
     object("delta").or_else(|| object("message")).unwrap_or(&Value::Null)
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

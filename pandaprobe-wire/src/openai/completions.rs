@@ -3,9 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::dialect::{Request, unknown_request};
+use crate::{
+    dialect::{Request, unknown_request},
+    fields::{name, parameters},
+    texts,
+};
 
-use super::{chat, name, parameters, texts};
+use super::chat;
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 13] = [

@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use crate::{
     dialect::{Request, unknown_request},
+    fields::{name, parameters},
     media,
+    summary::Summary,
+    texts,
 };
 
-use super::{name, parameters, summary::Summary, texts, usage};
+use super::usage;
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 2] = ["dimensions", "encoding_format"];

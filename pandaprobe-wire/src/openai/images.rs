@@ -5,15 +5,14 @@ use serde_json::{Value, json};
 use crate::{
     content::Content,
     dialect::{Answer, Decoder, Request, unknown_request},
+    envelope::{Envelope, kind},
     error,
+    fields::{name, parameters, text},
     limits::Room,
-    media,
+    media, texts,
 };
 
-use super::{
-    envelope::{Envelope, kind},
-    name, parameters, texts, usage,
-};
+use super::usage;
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 11] = [
@@ -153,8 +152,4 @@ fn part(image: &Value, format: Option<&str>) -> Option<Value> {
     let prompt = text(image, "revised_prompt").map(|text| ("revised_prompt".to_owned(), Value::from(text)));
     part.extend(prompt);
     Some(Value::Object(part))
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

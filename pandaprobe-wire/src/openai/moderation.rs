@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use crate::{
     dialect::{Request, unknown_request},
+    fields::name,
     message::normalise_content,
+    summary::Summary,
+    texts,
 };
 
-use super::{name, summary::Summary, texts, usage};
+use super::usage;
 
 /// Reads a request. One that is not a JSON object is kept as it is.
 pub(crate) fn request(value: Value) -> Request {

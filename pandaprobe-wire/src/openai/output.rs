@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 use crate::{
     ToolItem,
     content::{Content, part_text, weight},
+    fields::name,
     limits::Room,
     media,
 };
 
-use super::{name, tool::Tool};
+use super::tool::Tool;
 
 /// Bytes charged for an item or a part of one beside its text.
 const COST: usize = 256;

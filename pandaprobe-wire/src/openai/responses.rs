@@ -6,10 +6,10 @@ use crate::{
     Usage, WireError,
     dialect::{Answer, Decoder, Request, unknown_request},
     error,
-    limits::head_chars,
+    fields::{name, parameters, word},
 };
 
-use super::{MAX_WORD, input::Input, name, output::Output, parameters, usage};
+use super::{input::Input, output::Output, usage};
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 6] =
@@ -75,7 +75,7 @@ impl Responses {
         let status = response.get("status").and_then(Value::as_str).or(status);
         let reason = response.get("incomplete_details").and_then(|details| details.get("reason"));
         let reason = reason.and_then(Value::as_str).filter(|_| status == Some("incomplete"));
-        self.finish = reason.or(status).map(|word| head_chars(word, MAX_WORD).to_owned());
+        self.finish = reason.or(status).map(word);
         if status == Some("failed") {
             self.error.get_or_insert_default();
         }

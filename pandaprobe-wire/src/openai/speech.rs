@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     dialect::{Answer, Decoder, Raw, Request, unknown_request},
-    error, media,
+    envelope::{Envelope, kind},
+    error,
+    fields::{name, parameters},
+    media, texts,
 };
 
-use super::{
-    envelope::{Envelope, kind},
-    name, parameters, texts, usage,
-};
+use super::usage;
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 5] = ["voice", "response_format", "speed", "instructions", "stream_format"];

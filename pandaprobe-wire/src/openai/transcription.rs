@@ -4,14 +4,13 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     dialect::{Answer, Decoder, Raw, Request, unknown_request},
+    envelope::{Envelope, kind},
     error,
+    fields::{name, parameters},
     limits::Room,
 };
 
-use super::{
-    envelope::{Envelope, kind},
-    name, parameters, usage,
-};
+use super::usage;
 
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 4] = ["prompt", "language", "temperature", "response_format"];

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::Usage;
+use crate::{
+    Usage,
+    counts::{count, first, integer},
+};
 
 /// Further counts kept.
 const MAX_DETAILS: usize = 64;
@@ -39,13 +42,14 @@ pub(super) fn responses(raw: &Value) -> Option<Usage> {
     Some(read(raw, &RESPONSES)).filter(is_given)
 }
 
-/// Reads a `usage` object of embeddings; some servers give only the total.
-pub(super) fn embeddings(raw: &Value) -> Option<Usage> {
-    Some(read(raw, &CHAT)).filter(|usage| is_given(usage) || usage.total_tokens.is_some())
+/// Reads the usage of an answer of embeddings; some servers give only the total.
+pub(super) fn embeddings(answer: &Value) -> Option<Usage> {
+    Some(read(answer.get("usage")?, &CHAT)).filter(|usage| is_given(usage) || usage.total_tokens.is_some())
 }
 
-/// Reads a `usage` object of images or audio: as Responses has it, else as a chat has it.
-pub(super) fn media(raw: &Value) -> Option<Usage> {
+/// Reads the usage of an answer of images or audio: as Responses has it, else as a chat has it.
+pub(super) fn media(answer: &Value) -> Option<Usage> {
+    let raw = answer.get("usage")?;
     responses(raw).or_else(|| chat(raw))
 }
 
@@ -70,20 +74,6 @@ fn read(raw: &Value, names: &Names) -> Usage {
         cache_creation_tokens: first(&[(prompt, "cache_write_tokens"), (raw, "cache_creation_input_tokens")]),
         details: details(completion),
     }
-}
-
-fn first(places: &[(&Value, &str)]) -> Option<u64> {
-    places.iter().find_map(|(object, key)| count(object, key))
-}
-
-fn count(object: &Value, key: &str) -> Option<u64> {
-    integer(object.get(key)?)
-}
-
-/// A non-negative integer, also where it is written `12.0`.
-fn integer(value: &Value) -> Option<u64> {
-    let exact = |float: &f64| (0.0..=9_007_199_254_740_992.0).contains(float) && float.fract() == 0.0;
-    value.as_u64().or_else(|| value.as_f64().filter(exact).map(|float| float as u64))
 }
 
 fn details(completion: &Value) -> BTreeMap<String, u64> {

@@ -4,10 +4,9 @@ use crate::{
     Usage,
     content::weight,
     dialect::{Answer, Decoder},
+    envelope::Envelope,
     error,
 };
-
-use super::envelope::Envelope;
 
 /// The decoder of an answer without messages, of which only a summary is kept.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// A decoder that takes the summary with `read` and the token counts with `usage`.
-    pub(super) fn new(read: fn(&Value) -> Option<Value>, usage: fn(&Value) -> Option<Usage>) -> Self {
+    pub(crate) fn new(read: fn(&Value) -> Option<Value>, usage: fn(&Value) -> Option<Usage>) -> Self {
         Self { read, usage, envelope: Envelope::default(), body: None }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// One message of the user for each input: a text, tokens, or a list of such.
-pub(super) fn messages(input: Value) -> Vec<Value> {
+pub(crate) fn messages(input: Value) -> Vec<Value> {
     match input {
         Value::Null => vec![],
         Value::Array(inputs) if inputs.is_empty() => vec![],
@@ -18,7 +18,7 @@ pub(super) fn messages(input: Value) -> Vec<Value> {
 }
 
 /// One input as a message of the user: a text, tokens, or a part that is neither.
-pub(super) fn message(input: Value) -> Value {
+pub(crate) fn message(input: Value) -> Value {
     match input {
         Value::Array(tokens) if is_tokens(&tokens) => {
             json!({"role": "user", "content": null, "tokens": tokens.len()})

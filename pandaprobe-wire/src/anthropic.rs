@@ -1,0 +1,227 @@
+//! Anthropic Messages, as Anthropic, Bedrock and Vertex speak it.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    ToolItem, Usage,
+    counts::{count, sum},
+    dialect::{Request, unknown_request},
+    fields::{list, name, parameters, text},
+    limits::Room,
+    media,
+    reply::{Choice, Dialect, Reply},
+    turn::Turn,
+};
+
+/// Request parameters that are recorded.
+const PARAMETERS: [&str; 9] = [
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "thinking",
+    "service_tier",
+    "output_config",
+    "output_format",
+];
+
+/// Counts of which the last one in a stream holds.
+const COUNTS: [&str; 4] =
+    ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+
+/// Reads a request. One that is not a JSON object is kept as it is.
+pub(crate) fn request(value: Value) -> Request {
+    let Value::Object(mut map) = value else {
+        return unknown_request(value);
+    };
+    Request {
+        model: name(map.get("model")),
+        streaming: map.get("stream") == Some(&Value::Bool(true)),
+        choices: 1,
+        input: input(&mut map),
+        parameters: parameters(map, &PARAMETERS),
+    }
+}
+
+fn input(request: &mut Map<String, Value>) -> Vec<Value> {
+    let system = request.remove("system").filter(|system| !system.is_null());
+    let system = system.into_iter().flat_map(|content| turn(Some(&Value::from("system")), content));
+    let messages = match request.remove("messages") {
+        Some(Value::Array(messages)) => messages,
+        Some(Value::Null) | None => vec![],
+        Some(other) => vec![other],
+    };
+    let messages = messages.into_iter().flat_map(|mut message| {
+        let content = message.get_mut("content").map(Value::take).unwrap_or_default();
+        turn(message.get("role"), content)
+    });
+    system.chain(messages).collect()
+}
+
+fn turn(role: Option<&Value>, content: Value) -> Vec<Value> {
+    let mut turn = Turn::new(role);
+    match content {
+        Value::Array(blocks) => blocks.into_iter().for_each(|block| say(&mut turn, block)),
+        Value::String(text) => turn.text(&text),
+        Value::Null => {}
+        other => say(&mut turn, other),
+    }
+    turn.into_messages()
+}
+
+/// Adds one block of a request's message.
+fn say(turn: &mut Turn, mut block: Value) {
+    match text(&block, "type") {
+        Some("thinking") => turn.reasoning(text(&block, "thinking").unwrap_or_default()),
+        Some("tool_use") => turn.call(block.get("id"), block.get("name"), block.get("input")),
+        Some("tool_result") => {
+            let content = block.get_mut("content").map(Value::take).unwrap_or_default();
+            turn.result(block.get("tool_use_id"), None, content);
+        }
+        Some("text") | None if block.get("text").is_some_and(Value::is_string) => {
+            turn.text(text(&block, "text").unwrap_or_default());
+        }
+        _ => turn.part(block),
+    }
+}
+
+/// The reader of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    counts: Map<String, Value>,
+}
+
+impl Messages {
+    /// Takes the counts of a `usage`, each in place of an earlier one.
+    fn count(&mut self, usage: Option<&Value>, reply: &mut Reply) {
+        let Some(usage) = usage.filter(|usage| usage.is_object()) else {
+            return;
+        };
+        let thinking = usage.get("output_tokens_details").and_then(|details| details.get("thinking_tokens"));
+        let given = COUNTS.iter().filter_map(|key| Some((*key, usage.get(*key)?)));
+        let given = given.chain(thinking.map(|count| (THINKING, count)));
+        let given = given.filter(|(_, count)| !count.is_null());
+        self.counts.extend(given.map(|(key, count)| (key.to_owned(), count.clone())));
+        let counts = Value::Object(self.counts.clone());
+        reply.envelope.usage(read_usage(&counts));
+    }
+
+    fn start(&mut self, message: &Value, reply: &mut Reply) {
+        reply.envelope.model(message.get("model"));
+        reply.envelope.id(message.get("id"));
+        self.count(message.get("usage"), reply);
+        if let Some((choice, room)) = reply.choice(0) {
+            for block in list(message, "content") {
+                let index = choice.parts.next();
+                begin(choice, index, block, room);
+            }
+            choice.finish(text(message, "stop_reason"));
+        }
+    }
+}
+
+const THINKING: &str = "thinking_tokens";
+
+/// The prompt holds what was read from the cache and written to it.
+fn read_usage(counts: &Value) -> Option<Usage> {
+    let read = count(counts, "cache_read_input_tokens");
+    let written = count(counts, "cache_creation_input_tokens");
+    let usage = Usage {
+        prompt_tokens: sum(&[count(counts, "input_tokens"), read, written]),
+        completion_tokens: count(counts, "output_tokens"),
+        reasoning_tokens: count(counts, THINKING),
+        cache_read_tokens: read,
+        cache_creation_tokens: written,
+        ..Usage::default()
+    };
+    (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
+}
+
+impl Dialect for Messages {
+    fn whole(&mut self, value: &Value, reply: &mut Reply) {
+        if value.get("content").is_some() {
+            self.start(value, reply);
+        }
+    }
+
+    fn event(&mut self, event: &str, value: &Value, reply: &mut Reply) -> bool {
+        let index = value.get("index").and_then(Value::as_u64);
+        let null = &Value::Null;
+        match text(value, "type").unwrap_or(event) {
+            "message_start" => self.start(value.get("message").unwrap_or(null), reply),
+            "message" => self.start(value, reply),
+            "content_block_start" => {
+                if let Some((choice, room)) = reply.choice(0) {
+                    let index = index.unwrap_or_else(|| choice.parts.next());
+                    return begin(choice, index, value.get("content_block").unwrap_or(null), room);
+                }
+            }
+            "content_block_delta" => {
+                if let Some((choice, room)) = reply.choice(0) {
+                    let index = index.unwrap_or_else(|| choice.parts.next().saturating_sub(1));
+                    return delta(choice, index, value.get("delta").unwrap_or(null), room);
+                }
+            }
+            "message_delta" => {
+                self.count(value.get("usage"), reply);
+                if let Some((choice, _)) = reply.choice(0) {
+                    choice.finish(value.get("delta").and_then(|delta| text(delta, "stop_reason")));
+                }
+            }
+            "message_stop" => reply.complete = true,
+            _ => {}
+        }
+        false
+    }
+}
+
+/// Begins a block. Says whether it brought output.
+fn begin(choice: &mut Choice, index: u64, block: &Value, room: &mut Room) -> bool {
+    let parts = &mut choice.parts;
+    let given = block.get("input").filter(|input| input.as_object().is_none_or(|map| !map.is_empty()));
+    match text(block, "type").unwrap_or("text") {
+        "text" => parts.text(index, text(block, "text").unwrap_or_default(), room),
+        "thinking" => parts.reasoning(index, text(block, "thinking").unwrap_or_default(), room),
+        "redacted_thinking" => false,
+        "tool_use" => {
+            let begun = parts.call(index, block.get("id"), block.get("name"), room);
+            if let Some(input) = given.filter(|input| !input.is_null()) {
+                parts.arguments(index, &input.to_string(), room);
+            }
+            begun
+        }
+        kind @ ("server_tool_use" | "mcp_tool_use") => {
+            let item = ToolItem {
+                id: name(block.get("id")),
+                kind: kind.to_owned(),
+                name: name(block.get("name")).unwrap_or_default(),
+                input: media::reduce(block.get("input").cloned().unwrap_or_default()),
+                executed: true,
+                ..ToolItem::default()
+            };
+            parts.tool(index, item, room)
+        }
+        kind if kind.ends_with("_tool_result") => {
+            let content = block.get("content").cloned().unwrap_or_default();
+            let error = text(&content, "error_code").map(str::to_owned);
+            let failed = block.get("is_error") == Some(&Value::Bool(true));
+            let error = error.or_else(|| failed.then(|| content.to_string()));
+            let told = parts.result(text(block, "tool_use_id"), media::reduce(content), error, room);
+            told || parts.other(index, media::reduce(block.clone()), room)
+        }
+        _ => parts.other(index, media::reduce(block.clone()), room),
+    }
+}
+
+/// Takes a piece of a block. Says whether it brought output.
+fn delta(choice: &mut Choice, index: u64, delta: &Value, room: &mut Room) -> bool {
+    let parts = &mut choice.parts;
+    let piece = |key| delta.get(key).and_then(Value::as_str);
+    match (piece("text"), piece("thinking"), piece("partial_json")) {
+        (Some(piece), _, _) => parts.text(index, piece, room),
+        (_, Some(piece), _) => parts.reasoning(index, piece, room),
+        (_, _, Some(piece)) => parts.arguments(index, piece, room),
+        _ => false,
+    }
+}
