@@ -170,6 +170,7 @@ fn dialect(operation: Operation, provider: &str) -> Option<&'static str> {
         Operation::Embeddings => Some("openai-embeddings"),
         Operation::AnthropicMessages => Some("anthropic-messages"),
         Operation::GeminiGenerate => Some("gemini-generate"),
+        Operation::CohereChat => Some("cohere-chat"),
         Operation::OllamaChat => Some("ollama-chat"),
         _ => None,
     }

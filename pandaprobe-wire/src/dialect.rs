@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Operation, ToolItem, Usage, WireError, anthropic,
+    Operation, ToolItem, Usage, WireError, anthropic, cohere,
     content::weight,
     gemini, media, ollama,
     openai::{chat, completions, embeddings, images, moderation, responses, speech, transcription},
@@ -99,6 +99,7 @@ pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
         Operation::Transcription => transcription::request(request),
         Operation::Moderation => moderation::request(request),
         Operation::AnthropicMessages => anthropic::request(request),
+        Operation::CohereChat => cohere::request(request),
         Operation::GeminiGenerate => gemini::request(request),
         Operation::OllamaChat | Operation::OllamaGenerate => ollama::request(request),
         Operation::Unknown => unknown_request(request),
@@ -136,6 +137,7 @@ pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> O
         Operation::Speech => Some(Box::<speech::Speech>::default()),
         Operation::Transcription => Some(Box::new(transcription::Transcription::new(text))),
         Operation::Moderation => Some(Box::new(moderation::decoder())),
+        Operation::CohereChat => Some(Box::new(Reading::new(cohere::Cohere, text))),
         Operation::GeminiGenerate => Some(Box::new(Reading::new(gemini::Gemini::new(request.choices), text))),
         Operation::AnthropicMessages => Some(Box::new(Reading::new(anthropic::Messages::default(), text))),
         Operation::OllamaChat | Operation::OllamaGenerate => {

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod calls;
+mod cohere;
 mod content;
 mod counts;
 mod dialect;

@@ -46,6 +46,8 @@ pub enum Operation {
     AnthropicMessages,
     /// Gemini `generateContent` and `streamGenerateContent`, at AI Studio and Vertex.
     GeminiGenerate,
+    /// Cohere's chat, version 2.
+    CohereChat,
     /// Ollama's own chat.
     OllamaChat,
     /// Ollama's own endpoint for bare prompts.
@@ -56,7 +58,7 @@ pub enum Operation {
 }
 
 /// How the paths of the known endpoints end; the first that fits counts.
-const ENDPOINTS: [(&str, Operation); 14] = [
+const ENDPOINTS: [(&str, Operation); 15] = [
     ("chat/completions", Operation::Chat),
     ("responses", Operation::Responses),
     ("embeddings", Operation::Embeddings),
@@ -70,6 +72,7 @@ const ENDPOINTS: [(&str, Operation); 14] = [
     ("moderations", Operation::Moderation),
     ("v1/messages", Operation::AnthropicMessages),
     ("api/chat", Operation::OllamaChat),
+    ("v2/chat", Operation::CohereChat),
     ("api/generate", Operation::OllamaGenerate),
 ];
 

@@ -109,7 +109,7 @@ fn chat_is_detected_by_path_then_by_shape() {
         assert_eq!(operation(path, b"{}"), Operation::Chat, "{path}");
     }
     assert_eq!(operation("/custom/route", chat), Operation::Chat);
-    assert_eq!(operation("/v2/chat?x=1", chat), Operation::Unknown);
+    assert_eq!(operation("/v2/chat?x=1", chat), Operation::CohereChat);
     assert_eq!(operation("/v1/messages?beta=true", chat), Operation::AnthropicMessages);
     assert_eq!(operation("/api/chat", chat), Operation::OllamaChat);
     let gemini = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";

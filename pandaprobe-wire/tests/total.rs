@@ -272,10 +272,11 @@ fn run(
     exchange.record()
 }
 
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 15] = [
     PATH,
     "/v1/messages",
     "/api/chat",
+    "/v2/chat",
     "/api/generate",
     "/v1/models/g:generateContent",
     "/v1/models/g:streamGenerateContent",
