@@ -104,14 +104,17 @@ impl Call {
     }
 
     fn value(&self) -> Value {
-        let mut call = Map::new();
-        if let Some(id) = &self.id {
-            call.insert("id".into(), Value::from(id.as_str()));
-        }
-        call.insert("type".into(), Value::from("function"));
-        call.insert("function".into(), json!({"name": self.name, "arguments": self.arguments}));
-        Value::Object(call)
+        tool_call(self.id.as_deref(), &self.name, &self.arguments)
     }
+}
+
+/// A call as an element of `tool_calls`.
+pub(crate) fn tool_call(id: Option<&str>, name: &str, arguments: &str) -> Value {
+    let mut call = Map::new();
+    call.extend(id.map(|id| ("id".to_owned(), Value::from(id))));
+    call.insert("type".into(), Value::from("function"));
+    call.insert("function".into(), json!({"name": name, "arguments": arguments}));
+    Value::Object(call)
 }
 
 fn listed(message: &Value) -> impl Iterator<Item = &Value> {

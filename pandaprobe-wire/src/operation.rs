@@ -77,15 +77,8 @@ const ENDPOINTS: [(&str, Operation); 15] = [
 ];
 
 /// Endpoints of other dialects whose requests carry `messages` too.
-const FOREIGN: [&str; 7] = [
-    "/messages",
-    "/messages/count_tokens",
-    "/api/chat",
-    "/v2/chat",
-    "/converse",
-    "/converse-stream",
-    "/invoke",
-];
+const FOREIGN: [&str; 5] =
+    ["/messages", "/messages/count_tokens", "/converse", "/converse-stream", "/invoke"];
 
 impl Operation {
     /// Detects the operation from a URL path. Query, fragment and trailing slashes do not count, nor
@@ -94,8 +87,8 @@ impl Operation {
         let path = bare(path);
         let is_end =
             |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
-        if let Some((_, method)) = path.rsplit('/').next().and_then(|last| last.rsplit_once(':')) {
-            return method_of_model(method);
+        if let Some(operation) = method(path).and_then(|(_, method)| of_method(path, method)) {
+            return operation;
         }
         let known = ENDPOINTS.iter().find(|(end, _)| is_end(end));
         known.map_or(Self::Unknown, |(_, operation)| *operation)
@@ -111,12 +104,21 @@ impl Operation {
     }
 }
 
-/// What a method of Google's models is about (`models/MODEL:METHOD`).
-fn method_of_model(method: &str) -> Operation {
+/// The methods of Google's models whose paths name the model.
+const METHODS: [&str; 4] = ["generateContent", "streamGenerateContent", "rawPredict", "streamRawPredict"];
+
+/// Model and method of a path that ends in `MODEL:METHOD`.
+fn method(path: &str) -> Option<(&str, &str)> {
+    let last = path.rsplit('/').next()?.rsplit_once(':');
+    last.filter(|(_, method)| METHODS.contains(method))
+}
+
+/// What a method is about. A raw prediction is in the dialect of the model's publisher.
+fn of_method(path: &str, method: &str) -> Option<Operation> {
     match method {
-        "generateContent" | "streamGenerateContent" => Operation::GeminiGenerate,
-        "rawPredict" | "streamRawPredict" => Operation::AnthropicMessages,
-        _ => Operation::Unknown,
+        "generateContent" | "streamGenerateContent" => Some(Operation::GeminiGenerate),
+        _ if path.contains("publishers/anthropic/") => Some(Operation::AnthropicMessages),
+        _ => None,
     }
 }
 
@@ -132,9 +134,7 @@ pub(crate) struct Place {
 impl Place {
     /// Reads a path of Google's models.
     pub(crate) fn of(path: &str) -> Self {
-        let last = bare(path).rsplit('/').next().and_then(|last| last.rsplit_once(':'));
-        let last = last.filter(|(_, method)| method_of_model(method) != Operation::Unknown);
-        last.map_or_else(Self::default, |(model, method)| Self {
+        method(bare(path)).map_or_else(Self::default, |(model, method)| Self {
             model: Some(head_chars(model, MAX_MODEL).to_owned()).filter(|model| !model.is_empty()),
             streaming: method.starts_with("stream"),
         })

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     ToolItem,
+    calls::tool_call,
     content::{Content, weight},
     fields::name,
     json as lenient,
@@ -188,11 +189,7 @@ impl Parts {
 
 impl Call {
     fn value(&self) -> Value {
-        let mut call = Map::new();
-        call.extend(self.id.as_deref().map(|id| ("id".to_owned(), Value::from(id))));
-        call.insert("type".into(), Value::from("function"));
-        call.insert("function".into(), json!({"name": self.name, "arguments": self.arguments}));
-        Value::Object(call)
+        tool_call(self.id.as_deref(), &self.name, &self.arguments)
     }
 }
 

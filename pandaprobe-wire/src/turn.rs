@@ -1,6 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    calls::tool_call,
     media,
     message::{normalise_content, role},
 };
@@ -43,11 +44,8 @@ impl Turn {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         };
-        let mut call = Map::new();
-        call.extend(id.filter(|id| id.is_string()).map(|id| ("id".to_owned(), id.clone())));
-        call.insert("type".into(), Value::from("function"));
-        call.insert("function".into(), json!({"name": name, "arguments": arguments}));
-        self.calls.push(Value::Object(call));
+        let name = name.and_then(Value::as_str).unwrap_or_default();
+        self.calls.push(tool_call(id.and_then(Value::as_str), name, &arguments));
     }
 
     /// Takes the result of a tool, which is a message of its own.

@@ -100,7 +100,7 @@ fn only_known_parameters_are_recorded() {
 #[test]
 fn chat_is_detected_by_path_then_by_shape() {
     let chat = br#"{"messages":[{"role":"user","content":"hi"}]}"#;
-    let operation = |path, body: &[u8]| Exchange::new(path, body).record().operation;
+    let operation = |path: &str, body: &[u8]| Exchange::new(path, body).record().operation;
     for path in [
         "/v1/chat/completions",
         "/openai/deployments/x/chat/completions?api-version=2024",
@@ -112,6 +112,10 @@ fn chat_is_detected_by_path_then_by_shape() {
     assert_eq!(operation("/v2/chat?x=1", chat), Operation::CohereChat);
     assert_eq!(operation("/v1/messages?beta=true", chat), Operation::AnthropicMessages);
     assert_eq!(operation("/api/chat", chat), Operation::OllamaChat);
+    let vertex =
+        |publisher| format!("/v1/projects/p/locations/l/publishers/{publisher}/models/m@1:streamRawPredict");
+    assert_eq!(operation(&vertex("anthropic"), chat), Operation::AnthropicMessages);
+    assert_eq!(operation(&vertex("mistralai"), chat), Operation::Chat);
     let gemini = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
     assert_eq!(operation(gemini, b"{}"), Operation::GeminiGenerate);
     assert_eq!(operation("/v1/files", b"{}"), Operation::Unknown);

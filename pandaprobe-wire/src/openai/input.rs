@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    calls::tool_call,
     media,
     message::{self, normalise_content},
 };
@@ -116,15 +117,6 @@ impl Input {
             _ => drop(message.insert("reasoning_content".into(), Value::from(text))),
         }
     }
-}
-
-/// A call as an element of `tool_calls`.
-pub(super) fn tool_call(id: Option<&str>, name: &str, arguments: &str) -> Value {
-    let mut call = Map::new();
-    call.extend(id.map(|id| ("id".to_owned(), Value::from(id))));
-    call.insert("type".into(), Value::from("function"));
-    call.insert("function".into(), json!({"name": name, "arguments": arguments}));
-    Value::Object(call)
 }
 
 fn call(item: &Map<String, Value>) -> Value {

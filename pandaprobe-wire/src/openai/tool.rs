@@ -2,13 +2,12 @@ use serde_json::{Map, Value};
 
 use crate::{
     ToolItem,
+    calls::tool_call,
     content::weight,
     json,
     limits::{Notes, Room, head_chars, marked},
     media,
 };
-
-use super::input::tool_call;
 
 /// Fields of which one holds the text that a call is streamed with.
 const TEXTS: [&str; 3] = ["arguments", "input", "code"];
