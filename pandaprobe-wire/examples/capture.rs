@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,6 +36,7 @@ struct Then {
     #[serde(default)]
     header: Vec<Header>,
     body: Option<String>,
+    body_encoding: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,13 +93,18 @@ fn has_line(operation: Operation) -> bool {
 
 fn decode(recorded: &Recorded, chunk: &str) -> Outcome<LlmRecord> {
     let Recorded { when, then } = recorded;
-    let body = then.body.as_deref().unwrap_or_default().as_bytes();
+    let body = then.body.as_deref().unwrap_or_default();
+    let body = match then.body_encoding.as_deref() {
+        None => body.as_bytes().to_vec(),
+        Some("base64") => STANDARD.decode(body)?,
+        Some(other) => return Err(format!("unknown encoding {other}").into()),
+    };
     let content_type = then.header.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
     let request = when.body.as_deref().unwrap_or_default();
     let mut exchange = Exchange::new(&when.path, request.as_bytes());
     exchange.start(then.status, content_type.and_then(|header| header.value.as_str()));
     let mut from = 0;
-    for to in cuts(body, chunk)? {
+    for to in cuts(&body, chunk)? {
         exchange.push(&body[from..to]);
         from = to;
     }
@@ -170,6 +177,7 @@ fn dialect(operation: Operation, provider: &str) -> Option<&'static str> {
         Operation::Embeddings => Some("openai-embeddings"),
         Operation::AnthropicMessages => Some("anthropic-messages"),
         Operation::GeminiGenerate => Some("gemini-generate"),
+        Operation::BedrockConverse => Some("bedrock-converse"),
         Operation::CohereChat => Some("cohere-chat"),
         Operation::OllamaChat => Some("ollama-chat"),
         _ => None,

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use crate::{
     ToolItem, Usage,
     counts::{count, sum},
-    dialect::{Request, unknown_request},
-    fields::{list, name, parameters, text},
+    dialect::Request,
+    fields::{list, name, text},
     limits::Room,
     media,
     reply::{Choice, Dialect, Reply},
@@ -30,18 +30,10 @@ const PARAMETERS: [&str; 9] = [
 const COUNTS: [&str; 4] =
     ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: 1,
-        input: input(&mut map),
-        parameters: parameters(map, &PARAMETERS),
-    }
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
+    let input = input(&mut map);
+    Request::read(map, input, &PARAMETERS)
 }
 
 fn input(request: &mut Map<String, Value>) -> Vec<Value> {

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::limits::Room;
+use crate::{
+    fields::{arguments, text},
+    limits::Room,
+};
 
 /// Bytes charged for a call beside its text.
 const CALL_COST: usize = 128;
@@ -85,20 +88,20 @@ impl Calls {
 impl Call {
     /// Whether a delta under this call's index begins another call: some servers count every call 0.
     fn is_another(&self, delta: &Value) -> bool {
-        let named = non_empty(function(delta), "name").is_some();
-        named && non_empty(delta, "id").is_some_and(|id| self.id.as_deref() != Some(id))
+        let named = text(function(delta), "name").is_some();
+        named && text(delta, "id").is_some_and(|id| self.id.as_deref() != Some(id))
     }
 
     fn merge(&mut self, delta: &Value, room: &mut Room) -> bool {
         let function = function(delta);
-        let id = non_empty(delta, "id");
+        let id = text(delta, "id");
         let repeated = id.is_some() && id == self.id.as_deref();
         if let (None, Some(id)) = (&self.id, id) {
             room.append(self.id.insert(String::new()), id);
         }
-        let name = non_empty(function, "name").filter(|name| !(repeated && *name == self.name));
+        let name = text(function, "name").filter(|name| !(repeated && *name == self.name));
         room.append(&mut self.name, name.unwrap_or_default());
-        let arguments = arguments(function);
+        let arguments = arguments(function.get("arguments").or_else(|| function.get("input")));
         room.append(&mut self.arguments, &arguments);
         name.is_some() || !arguments.is_empty()
     }
@@ -133,16 +136,4 @@ fn function(call: &Value) -> &Value {
         .filter_map(|key| call.get(key))
         .find(|f| f.is_object())
         .unwrap_or(&Value::Null)
-}
-
-fn arguments(function: &Value) -> std::borrow::Cow<'_, str> {
-    match function.get("arguments").or_else(|| function.get("input")) {
-        None | Some(Value::Null) => "".into(),
-        Some(Value::String(text)) => text.as_str().into(),
-        Some(other) => other.to_string().into(),
-    }
-}
-
-fn non_empty<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }

@@ -1,15 +1,16 @@
-//! Cohere's chat, version 2.
+//! Cohere: chat, version 2, and embeddings.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Usage,
-    counts::count,
-    dialect::{Request, unknown_request},
-    fields::{list, name, parameters, text},
+    counts::{count, sum},
+    dialect::Request,
+    fields::{list, text},
     limits::Room,
     message,
     reply::{Choice, Dialect, Reply},
+    texts,
 };
 
 /// Request parameters that are recorded.
@@ -29,30 +30,21 @@ const PARAMETERS: [&str; 13] = [
     "citation_options",
 ];
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let messages = match map.remove("messages") {
         Some(Value::Array(messages)) => messages,
         Some(Value::Null) | None => vec![],
         Some(other) => vec![other],
     };
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: 1,
-        input: messages.into_iter().map(message::normalise).collect(),
-        parameters: parameters(map, &PARAMETERS),
-    }
+    Request::read(map, messages.into_iter().map(message::normalise).collect(), &PARAMETERS)
 }
 
 /// The reader of an answer.
 #[derive(Debug)]
 pub(crate) struct Cohere;
 
-/// Where the plan is kept that the model makes before it calls tools: reasoning, before all else.
+/// Where the plan is kept that the model makes before it calls tools: it is reasoning.
 const PLAN: u64 = u64::MAX;
 
 impl Dialect for Cohere {
@@ -139,4 +131,22 @@ fn read_usage(raw: &Value) -> Option<Usage> {
         ..Usage::default()
     };
     (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
+}
+
+/// Request parameters of embeddings that are recorded.
+const EMBED_PARAMETERS: [&str; 5] =
+    ["input_type", "embedding_types", "output_dimension", "max_tokens", "truncate"];
+
+/// Reads a request of embeddings.
+pub(crate) fn embed_request(mut map: Map<String, Value>) -> Request {
+    let given = ["texts", "images", "inputs"].iter().filter_map(|key| map.remove(*key));
+    let input = given.flat_map(texts::messages).collect();
+    Request::read(map, input, &EMBED_PARAMETERS)
+}
+
+/// The token counts of an answer of embeddings.
+pub(crate) fn embed_usage(answer: &Value) -> Option<Usage> {
+    let billed = answer.get("meta")?.get("billed_units")?;
+    let prompt = sum(&[count(billed, "input_tokens"), count(billed, "image_tokens")])?;
+    Some(Usage { prompt_tokens: Some(prompt), ..Usage::default() })
 }

@@ -7,9 +7,14 @@ use serde_json::{Map, Value, json};
 use crate::{
     Operation, ToolItem, Usage, WireError, anthropic, cohere,
     content::weight,
-    gemini, media, ollama,
+    converse,
+    fields::name,
+    gemini, invoke, media, ollama,
     openai::{chat, completions, embeddings, images, moderation, responses, speech, transcription},
     reply::Reading,
+    rerank,
+    summary::Summary,
+    vectors,
 };
 
 /// What a dialect read from a request.
@@ -87,8 +92,27 @@ pub(crate) trait Decoder: Debug + Send {
     fn answer(&self) -> Answer;
 }
 
-/// Reads a request.
+impl Request {
+    /// Reads the fields that most dialects have; of the others those that are `recorded` are its parameters.
+    pub(crate) fn read(mut request: Map<String, Value>, input: Vec<Value>, recorded: &[&str]) -> Self {
+        Self {
+            model: name(request.get("model")),
+            streaming: request.get("stream") == Some(&Value::Bool(true)),
+            choices: request.get("n").and_then(Value::as_u64).unwrap_or(1),
+            input,
+            parameters: recorded
+                .iter()
+                .filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?)))
+                .collect(),
+        }
+    }
+}
+
+/// Reads a request. One that is not a JSON object is kept as it is.
 pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
+    let Value::Object(request) = request else {
+        return unknown_request(request);
+    };
     match operation {
         Operation::Chat => chat::request(request),
         Operation::Responses => responses::request(request),
@@ -99,10 +123,16 @@ pub(crate) fn read_request(operation: Operation, request: Value) -> Request {
         Operation::Transcription => transcription::request(request),
         Operation::Moderation => moderation::request(request),
         Operation::AnthropicMessages => anthropic::request(request),
+        Operation::BedrockConverse => converse::request(request),
+        Operation::BedrockInvoke => invoke::request(request),
         Operation::CohereChat => cohere::request(request),
+        Operation::CohereEmbed => cohere::embed_request(request),
         Operation::GeminiGenerate => gemini::request(request),
+        Operation::GeminiEmbed => gemini::embed_request(request),
         Operation::OllamaChat | Operation::OllamaGenerate => ollama::request(request),
-        Operation::Unknown => unknown_request(request),
+        Operation::OllamaEmbed => ollama::embed_request(request),
+        Operation::Rerank => rerank::request(request),
+        Operation::Unknown => unknown_request(Value::Object(request)),
     }
 }
 
@@ -137,6 +167,12 @@ pub(crate) fn decoder(operation: Operation, request: &Request, text: usize) -> O
         Operation::Speech => Some(Box::<speech::Speech>::default()),
         Operation::Transcription => Some(Box::new(transcription::Transcription::new(text))),
         Operation::Moderation => Some(Box::new(moderation::decoder())),
+        Operation::BedrockConverse => Some(Box::new(Reading::new(converse::Converse, text))),
+        Operation::BedrockInvoke => Some(Box::new(invoke::Invoke::new(text))),
+        Operation::CohereEmbed => Some(Box::new(Summary::new(vectors::summary, cohere::embed_usage))),
+        Operation::GeminiEmbed => Some(Box::new(Summary::new(vectors::summary, gemini::embed_usage))),
+        Operation::OllamaEmbed => Some(Box::new(Summary::new(vectors::summary, ollama::read_usage))),
+        Operation::Rerank => Some(Box::new(Summary::new(rerank::summary, rerank::usage))),
         Operation::CohereChat => Some(Box::new(Reading::new(cohere::Cohere, text))),
         Operation::GeminiGenerate => Some(Box::new(Reading::new(gemini::Gemini::new(request.choices), text))),
         Operation::AnthropicMessages => Some(Box::new(Reading::new(anthropic::Messages::default(), text))),

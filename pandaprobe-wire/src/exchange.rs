@@ -67,7 +67,8 @@ enum Body {
 
 impl Exchange {
     /// Begins an exchange. The operation is detected from the URL path, else from the shape of the
-    /// request body (`messages` with roles mean chat).
+    /// request body: `messages` with roles mean chat, `contents` with parts Gemini, an `anthropic_version`
+    /// Anthropic.
     pub fn new(path: &str, request: &[u8]) -> Self {
         let mut notes = Notes::default();
         let value = parse_request(request, &mut notes);
@@ -263,8 +264,12 @@ impl Exchange {
     fn shape(&self, start: &[u8]) -> Option<Option<Shape>> {
         let declared = self.declared();
         let is_json = start.starts_with(b"{") || start.starts_with(b"[");
+        let fits = |shape: &Shape| match shape {
+            Shape::Frames => start.starts_with(&[0]),
+            _ => is_json,
+        };
         let of_operation = Shape::of_operation(self.operation).filter(|_| self.request.streaming);
-        match declared.filter(|shape| *shape != Shape::Events).or(of_operation.filter(|_| is_json)) {
+        match declared.filter(|shape| *shape != Shape::Events).or(of_operation.filter(fits)) {
             Some(Shape::Values) if is_json => Some(Some(Shape::Values)),
             Some(Shape::Frames) if !is_json && !start.is_empty() => Some(Some(Shape::Frames)),
             _ => looks_like_events(start, declared == Some(Shape::Events))

@@ -1,6 +1,8 @@
 //! Fields of JSON objects, bounded where they are kept.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde_json::Value;
 
 use crate::limits::head_chars;
 
@@ -31,7 +33,11 @@ pub(crate) fn word(text: &str) -> String {
     head_chars(text, MAX_WORD).to_owned()
 }
 
-/// The parameters of a request that are recorded.
-pub(crate) fn parameters(mut request: Map<String, Value>, recorded: &[&str]) -> Map<String, Value> {
-    recorded.iter().filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?))).collect()
+/// A JSON value as the text of a call's arguments.
+pub(crate) fn arguments(value: Option<&Value>) -> Cow<'_, str> {
+    match value {
+        None | Some(Value::Null) => "".into(),
+        Some(Value::String(text)) => text.into(),
+        Some(other) => other.to_string().into(),
+    }
 }

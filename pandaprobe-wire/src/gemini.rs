@@ -1,11 +1,11 @@
-//! Gemini `generateContent` and `streamGenerateContent`, as AI Studio and Vertex speak them.
+//! Gemini `generateContent`, `streamGenerateContent` and embeddings, as AI Studio and Vertex speak them.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     ToolItem, Usage,
     counts::{count, sum},
-    dialect::{Request, unknown_request},
+    dialect::Request,
     fields::{list, name, text},
     limits::Room,
     media,
@@ -13,18 +13,16 @@ use crate::{
     turn::Turn,
 };
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let config = either(&mut map, "generationConfig", "generation_config");
     let parameters = match config {
         Some(Value::Object(config)) => config,
         _ => Map::new(),
     };
     let choices = parameters.get("candidateCount").and_then(Value::as_u64).unwrap_or(1);
-    Request { model: name(map.get("model")), streaming: false, choices, input: input(&mut map), parameters }
+    let input = input(&mut map);
+    Request { choices, parameters, ..Request::read(map, input, &[]) }
 }
 
 fn input(request: &mut Map<String, Value>) -> Vec<Value> {
@@ -202,4 +200,28 @@ fn read_usage(raw: &Value) -> Option<Usage> {
         ..Usage::default()
     };
     (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
+}
+
+/// Request parameters of embeddings that are recorded, in both spellings.
+const EMBED_PARAMETERS: [&str; 6] =
+    ["taskType", "task_type", "title", "outputDimensionality", "output_dimensionality", "autoTruncate"];
+
+/// Reads a request of embeddings: of one content, or of several, whose parameters are those of the first.
+pub(crate) fn embed_request(mut map: Map<String, Value>) -> Request {
+    let requests = match map.remove("requests") {
+        Some(Value::Array(requests)) => requests,
+        _ => vec![Value::Object(map)],
+    };
+    let input = requests.iter().filter_map(|request| request.get("content"));
+    let input = input.flat_map(|content| turn(content.get("role"), content.clone())).collect();
+    match requests.into_iter().next() {
+        Some(Value::Object(first)) => Request::read(first, input, &EMBED_PARAMETERS),
+        _ => Request { input, ..Request::default() },
+    }
+}
+
+/// The token counts of an answer of embeddings.
+pub(crate) fn embed_usage(answer: &Value) -> Option<Usage> {
+    let prompt = count(answer.get("usageMetadata")?, "promptTokenCount")?;
+    Some(Usage { prompt_tokens: Some(prompt), ..Usage::default() })
 }

@@ -1,32 +1,26 @@
-//! Ollama's own dialect: chats and bare prompts; a stream is lines of JSON.
+//! Ollama's own dialect: chats, bare prompts and embeddings; a stream is lines of JSON.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     Usage,
     counts::count,
-    dialect::{Request, unknown_request},
-    fields::{list, name, parameters, text},
+    dialect::Request,
+    fields::{arguments, list, text},
     media, message,
     reply::{Dialect, Reply},
+    texts,
 };
 
 /// Request parameters that are recorded, beside those in `options`.
 const PARAMETERS: [&str; 3] = ["format", "think", "keep_alive"];
 
-/// Reads a request. One that is not a JSON object is kept as it is. It streams unless it says otherwise.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request, which streams unless it says otherwise.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let options = map.remove("options");
-    let mut request = Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") != Some(&Value::Bool(false)),
-        choices: 1,
-        input: input(&mut map),
-        parameters: parameters(map, &PARAMETERS),
-    };
+    let streaming = map.get("stream") != Some(&Value::Bool(false));
+    let input = input(&mut map);
+    let mut request = Request { streaming, ..Request::read(map, input, &PARAMETERS) };
     if let Some(Value::Object(options)) = options {
         request.parameters.extend(options);
     }
@@ -102,12 +96,7 @@ impl Dialect for Ollama {
             let function = call.get("function").unwrap_or(call);
             let index = choice.parts.next().max(TEXT + 1);
             said |= choice.parts.call(index, call.get("id"), function.get("name"), room);
-            let arguments = match function.get("arguments") {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-            };
-            choice.parts.arguments(index, &arguments, room);
+            choice.parts.arguments(index, &arguments(function.get("arguments")), room);
         }
         said
     }
@@ -120,4 +109,11 @@ pub(crate) fn read_usage(value: &Value) -> Option<Usage> {
         ..Usage::default()
     };
     (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
+}
+
+/// Reads a request of embeddings.
+pub(crate) fn embed_request(mut map: Map<String, Value>) -> Request {
+    const EMBED_PARAMETERS: [&str; 4] = ["dimensions", "truncate", "options", "keep_alive"];
+    let input = map.remove("input").unwrap_or_default();
+    Request::read(map, texts::messages(input), &EMBED_PARAMETERS)
 }

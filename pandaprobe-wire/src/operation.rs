@@ -1,3 +1,4 @@
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ use crate::limits::head_chars;
 /// assert_eq!(Operation::detect("/v1/moderations"), Operation::Moderation);
 /// assert_eq!(Operation::detect("/v1/messages"), Operation::AnthropicMessages);
 /// assert_eq!(Operation::detect("/v1beta/models/g:generateContent"), Operation::GeminiGenerate);
+/// assert_eq!(Operation::detect("/model/amazon.nova-lite-v1%3A0/converse"), Operation::BedrockConverse);
 /// assert_eq!(Operation::detect("/api/chat"), Operation::OllamaChat);
 /// assert_eq!(Operation::detect("/v1/files"), Operation::Unknown);
 /// ```
@@ -46,19 +48,31 @@ pub enum Operation {
     AnthropicMessages,
     /// Gemini `generateContent` and `streamGenerateContent`, at AI Studio and Vertex.
     GeminiGenerate,
+    /// Gemini embeddings of one content or several.
+    GeminiEmbed,
+    /// Amazon Bedrock `Converse` and `ConverseStream`.
+    BedrockConverse,
+    /// Amazon Bedrock `InvokeModel` and `InvokeModelWithResponseStream`, in the dialect of the model's maker.
+    BedrockInvoke,
     /// Cohere's chat, version 2.
     CohereChat,
+    /// Cohere's embeddings.
+    CohereEmbed,
+    /// Reranking as Cohere began it, or a server that copies it.
+    Rerank,
     /// Ollama's own chat.
     OllamaChat,
     /// Ollama's own endpoint for bare prompts.
     OllamaGenerate,
+    /// Ollama's own embeddings.
+    OllamaEmbed,
     /// Anything else: recorded as plain JSON or text.
     #[default]
     Unknown,
 }
 
 /// How the paths of the known endpoints end; the first that fits counts.
-const ENDPOINTS: [(&str, Operation); 15] = [
+const ENDPOINTS: [(&str, Operation); 19] = [
     ("chat/completions", Operation::Chat),
     ("responses", Operation::Responses),
     ("embeddings", Operation::Embeddings),
@@ -74,11 +88,30 @@ const ENDPOINTS: [(&str, Operation); 15] = [
     ("api/chat", Operation::OllamaChat),
     ("v2/chat", Operation::CohereChat),
     ("api/generate", Operation::OllamaGenerate),
+    ("api/embed", Operation::OllamaEmbed),
+    ("v1/embed", Operation::CohereEmbed),
+    ("v2/embed", Operation::CohereEmbed),
+    ("rerank", Operation::Rerank),
 ];
 
-/// Endpoints of other dialects whose requests carry `messages` too.
-const FOREIGN: [&str; 5] =
-    ["/messages", "/messages/count_tokens", "/converse", "/converse-stream", "/invoke"];
+/// Endpoints that are none of these, though their requests carry `messages` or `contents` too.
+const FOREIGN: [&str; 6] =
+    ["/count_tokens", "/converse", "/converse-stream", "/invoke", ":countTokens", "/batches"];
+
+/// Methods of models whose paths name model and method: `MODEL:METHOD` at Google, `model/MODEL/METHOD` at Amazon.
+/// The operation of a raw prediction is that of the model's publisher.
+const METHODS: [(&str, Option<Operation>, bool); 10] = [
+    (":generateContent", Some(Operation::GeminiGenerate), false),
+    (":streamGenerateContent", Some(Operation::GeminiGenerate), true),
+    (":embedContent", Some(Operation::GeminiEmbed), false),
+    (":batchEmbedContents", Some(Operation::GeminiEmbed), false),
+    (":rawPredict", None, false),
+    (":streamRawPredict", None, true),
+    ("/converse", Some(Operation::BedrockConverse), false),
+    ("/converse-stream", Some(Operation::BedrockConverse), true),
+    ("/invoke", Some(Operation::BedrockInvoke), false),
+    ("/invoke-with-response-stream", Some(Operation::BedrockInvoke), true),
+];
 
 impl Operation {
     /// Detects the operation from a URL path. Query, fragment and trailing slashes do not count, nor
@@ -87,38 +120,41 @@ impl Operation {
         let path = bare(path);
         let is_end =
             |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
-        if let Some(operation) = method(path).and_then(|(_, method)| of_method(path, method)) {
+        if let Some(operation) = Method::of(path).and_then(|method| method.operation) {
             return operation;
         }
         let known = ENDPOINTS.iter().find(|(end, _)| is_end(end));
         known.map_or(Self::Unknown, |(_, operation)| *operation)
     }
 
-    /// Detects by path, then by the shape of the request: `messages` with roles mean chat,
-    /// unless the path belongs to another dialect.
+    /// Detects by path, then by the shape of the request, unless the path belongs to another endpoint.
     pub(crate) fn detect_with(path: &str, request: Option<&Value>) -> Self {
-        match Self::detect(path) {
-            Self::Unknown if !is_foreign(path) && request.is_some_and(is_chat) => Self::Chat,
-            detected => detected,
+        match (Self::detect(path), request) {
+            (Self::Unknown, Some(request)) if !is_foreign(path) => of_shape(path, request),
+            (detected, _) => detected,
         }
     }
 }
 
-/// The methods of Google's models whose paths name the model.
-const METHODS: [&str; 4] = ["generateContent", "streamGenerateContent", "rawPredict", "streamRawPredict"];
-
-/// Model and method of a path that ends in `MODEL:METHOD`.
-fn method(path: &str) -> Option<(&str, &str)> {
-    let last = path.rsplit('/').next()?.rsplit_once(':');
-    last.filter(|(_, method)| METHODS.contains(method))
+/// A method of a model in a path.
+struct Method<'a> {
+    model: &'a str,
+    operation: Option<Operation>,
+    streaming: bool,
 }
 
-/// What a method is about. A raw prediction is in the dialect of the model's publisher.
-fn of_method(path: &str, method: &str) -> Option<Operation> {
-    match method {
-        "generateContent" | "streamGenerateContent" => Some(Operation::GeminiGenerate),
-        _ if path.contains("publishers/anthropic/") => Some(Operation::AnthropicMessages),
-        _ => None,
+impl<'a> Method<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        let (rest, (method, operation, streaming)) =
+            METHODS.iter().find_map(|known| Some((path.strip_suffix(known.0)?, known)))?;
+        let model = match method.starts_with(':') {
+            true => rest.rsplit('/').next()?,
+            // The name of a profile has slashes.
+            false => rest.strip_prefix("model/").or_else(|| Some(rest.split_once("/model/")?.1))?,
+        };
+        let is_anthropic = rest.contains("publishers/anthropic/");
+        let published = is_anthropic.then_some(Operation::AnthropicMessages);
+        Some(Self { model, operation: operation.or(published), streaming: *streaming })
     }
 }
 
@@ -132,12 +168,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Reads a path of Google's models.
+    /// Reads a path: a method of a model, or a deployment at Azure.
     pub(crate) fn of(path: &str) -> Self {
-        method(bare(path)).map_or_else(Self::default, |(model, method)| Self {
-            model: Some(head_chars(model, MAX_MODEL).to_owned()).filter(|model| !model.is_empty()),
-            streaming: method.starts_with("stream"),
-        })
+        let path = bare(path);
+        let deployment = path.split_once("deployments/").and_then(|(_, rest)| rest.split('/').next());
+        let method = Method::of(path);
+        let model = method.as_ref().map(|method| method.model).or(deployment);
+        let model = model.map(|model| percent_decode_str(model).decode_utf8_lossy());
+        Self {
+            model: model
+                .map(|model| head_chars(&model, MAX_MODEL).to_owned())
+                .filter(|model| !model.is_empty()),
+            streaming: method.is_some_and(|method| method.streaming),
+        }
     }
 }
 
@@ -154,7 +197,18 @@ fn is_foreign(path: &str) -> bool {
     FOREIGN.iter().any(|end| path.ends_with(end))
 }
 
-fn is_chat(request: &Value) -> bool {
-    let first = request.get("messages").and_then(|messages| messages.get(0));
-    first.and_then(|message| message.get("role")).is_some_and(Value::is_string)
+/// What a request is about, by what it alone has: the version of Anthropic's protocol, contents made of parts,
+/// messages with roles.
+fn of_shape(path: &str, request: &Value) -> Operation {
+    let first = |list: &str, key: &str| request.get(list)?.get(0)?.get(key);
+    let is_chat = first("messages", "role").is_some_and(Value::is_string);
+    if request.get("anthropic_version").is_some() || (is_chat && bare(path).ends_with("/messages")) {
+        Operation::AnthropicMessages
+    } else if first("contents", "parts").is_some() {
+        Operation::GeminiGenerate
+    } else if is_chat {
+        Operation::Chat
+    } else {
+        Operation::Unknown
+    }
 }

@@ -31,10 +31,11 @@ pub struct LlmRecord {
     /// Request parameters that shape the answer, values as given.
     pub parameters: Map<String, Value>,
     /// One normalised assistant message per choice, in index order. All images of an answer are parts of one
-    /// message; speech and transcriptions are one message; embeddings and moderation have none.
+    /// message; speech and transcriptions are one message; embeddings, reranking and moderation have none.
     pub output: Vec<Value>,
-    /// Tool items of an answer of Responses, in order: those that the caller must run and those that the
-    /// provider ran. Empty for other operations; calls of the caller's tools are in `output` as well.
+    /// Tools of the answer, in order: for Responses those that the caller must run and those that the
+    /// provider ran, for Anthropic, Gemini and Bedrock those that the provider ran; empty for other operations.
+    /// Calls of the caller's tools are in `output` as well.
     pub tools: Vec<ToolItem>,
     /// Visible reasoning of the first choice.
     pub reasoning: Option<String>,
@@ -53,7 +54,7 @@ pub struct LlmRecord {
     /// The provider's id of the answer.
     pub response_id: Option<String>,
     /// The answer as JSON or text, capped, where the operation is unknown; for embeddings `count` and
-    /// `dimensions` of the vectors; for moderation `results`, each with `flagged` and the `categories` that
+    /// `dimensions` of the vectors; for reranking `results`, each with `index` and `relevance_score`; for moderation `results`, each with `flagged` and the `categories` that
     /// apply; for a transcription `duration` and `language`, where the answer has them; else absent.
     pub body: Option<Value>,
     /// What could not be read: malformed JSON, cut events, a cap that was reached.
@@ -67,7 +68,7 @@ pub struct LlmRecord {
 pub struct ToolItem {
     /// The `call_id` where the item has one, else the item's own id.
     pub id: Option<String>,
-    /// The item's type: `function_call`, `web_search_call`, `mcp_call` and so on.
+    /// The item's type: `function_call`, `web_search_call`, `mcp_call`, `server_tool_use` and so on.
     pub kind: String,
     /// The name that the item gives: of a function, or of a tool of an MCP server. Else its type without
     /// `_call`: `web_search`, `file_search`, `code_interpreter` and so on.

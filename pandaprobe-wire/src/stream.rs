@@ -41,6 +41,7 @@ impl Shape {
             Operation::GeminiGenerate | Operation::OllamaChat | Operation::OllamaGenerate => {
                 Some(Self::Values)
             }
+            Operation::BedrockConverse | Operation::BedrockInvoke => Some(Self::Frames),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     calls::tool_call,
-    media,
+    fields, media,
     message::{normalise_content, role},
 };
 
@@ -39,11 +39,8 @@ impl Turn {
 
     /// Takes a call of a tool, with its arguments as JSON.
     pub(crate) fn call(&mut self, id: Option<&Value>, name: Option<&Value>, arguments: Option<&Value>) {
-        let arguments = match arguments {
-            None | Some(Value::Null) => "{}".to_owned(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
+        let given = arguments.filter(|arguments| !arguments.is_null());
+        let arguments = given.map_or("{}".into(), |given| fields::arguments(Some(given)));
         let name = name.and_then(Value::as_str).unwrap_or_default();
         self.calls.push(tool_call(id.and_then(Value::as_str), name, &arguments));
     }

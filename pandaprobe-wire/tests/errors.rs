@@ -100,7 +100,7 @@ fn an_empty_error_field_is_no_error() {
 
 #[test]
 fn an_unknown_endpoint_keeps_request_and_answer() {
-    let mut exchange = Exchange::new("/v1/rerank", br#"{"model":"r","query":"q"}"#);
+    let mut exchange = Exchange::new("/v1/search", br#"{"model":"r","query":"q"}"#);
     exchange.start(200, JSON);
     exchange.push(b"{\"results\":[{\"index\"");
     exchange.push(b":1}]}");

@@ -66,6 +66,14 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
         "{\"type\":\"transcript.text.done\",\"text\":\"b\"}",
         "{\"text\":\"a\",\"duration\":1}",
         "{\"results\":[{\"flagged\":true}]}",
+        "\0\0\0\u{10}\0\0\0\0",
+        "\0\0\0\u{30}\0\0\0\u{11}\0\0\0\0\u{b}:event-type\u{7}\0\u{2}ab",
+        "{\"bytes\":\"e30=\"}",
+        "{\"contentBlockDelta\":{\"delta\":{\"text\":\"a\"}}}",
+        "{\"type\":\"content_block_delta\",\"delta\":{\"text\":\"a\"}}",
+        "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}",
+        "{\"message\":{\"content\":\"a\"},\"done\":true}",
+        "{\"embeddings\":[{\"values\":[1]}]}",
     ]);
     let piece = prop_oneof![
         8 => token.prop_map(|text| text.as_bytes().to_vec()),
@@ -272,7 +280,10 @@ fn run(
     exchange.record()
 }
 
-const PATHS: [&str; 15] = [
+const NDJSON: Option<&str> = Some("application/x-ndjson");
+const FRAMES: Option<&str> = Some("application/vnd.amazon.eventstream");
+
+const PATHS: [&str; 24] = [
     PATH,
     "/v1/messages",
     "/api/chat",
@@ -287,6 +298,15 @@ const PATHS: [&str; 15] = [
     SPEECH,
     TRANSCRIPTIONS,
     MODERATIONS,
+    "/model/m/converse",
+    "/model/m/converse-stream",
+    "/model/m/invoke",
+    "/model/m/invoke-with-response-stream",
+    "/v1/models/g:batchEmbedContents",
+    "/api/embed",
+    "/v2/embed",
+    "/v2/rerank",
+    "/v1/models/g:countTokens",
     "/other",
 ];
 
@@ -294,7 +314,7 @@ proptest! {
     #[test]
     fn any_bytes_give_the_same_record_in_any_pieces(
         request in traffic(), body in traffic(), status in prop::sample::select(vec![200_u16, 204, 301, 429, 500]),
-        content_type in prop::sample::select(vec![None, JSON, SSE, Some(""), Some("audio/mpeg"), Some("text/plain")]),
+        content_type in prop::sample::select(vec![None, JSON, SSE, NDJSON, FRAMES, Some(""), Some("audio/mpeg"), Some("text/plain")]),
         path in prop::sample::select(PATHS.to_vec()),
         step in 1_usize..30,
     ) {

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     Usage, WireError,
-    dialect::{Answer, Decoder, Request, unknown_request},
+    dialect::{Answer, Decoder, Request},
     error,
-    fields::{name, parameters},
+    fields::name,
     limits::Room,
     message,
 };
@@ -37,18 +37,10 @@ const PARAMETERS: [&str; 15] = [
 /// Bytes charged for a choice beside its text.
 const CHOICE_COST: usize = 512;
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: map.get("n").and_then(Value::as_u64).unwrap_or(1),
-        input: input(&mut map),
-        parameters: parameters(map, &PARAMETERS),
-    }
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
+    let input = input(&mut map);
+    Request::read(map, input, &PARAMETERS)
 }
 
 /// The messages of a request.

@@ -3,11 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    dialect::{Request, unknown_request},
-    fields::{name, parameters},
-    texts,
-};
+use crate::{dialect::Request, texts};
 
 use super::chat;
 
@@ -28,20 +24,11 @@ const PARAMETERS: [&str; 13] = [
     "seed",
 ];
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let (input, prompts) = input(&mut map);
-    let choices = map.get("n").and_then(Value::as_u64).unwrap_or(1);
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: choices.saturating_mul(prompts),
-        input,
-        parameters: parameters(map, &PARAMETERS),
-    }
+    let request = Request::read(map, input, &PARAMETERS);
+    Request { choices: request.choices.saturating_mul(prompts), ..request }
 }
 
 /// The messages, and how many prompts they are. Some servers take a chat here: all of it is one prompt.

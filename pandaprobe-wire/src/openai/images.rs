@@ -1,13 +1,13 @@
 //! Images: generations, edits and variations. Of an image only its kind and size are kept.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     content::Content,
-    dialect::{Answer, Decoder, Request, unknown_request},
+    dialect::{Answer, Decoder, Request},
     envelope::{Envelope, kind},
     error,
-    fields::{name, parameters, text},
+    fields::{name, text},
     limits::Room,
     media, texts,
 };
@@ -32,19 +32,10 @@ const PARAMETERS: [&str; 11] = [
 /// The field that names the format of the images, in requests and in answers.
 const FORMAT: &str = "output_format";
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let prompt = map.remove("prompt").filter(|prompt| !prompt.is_null());
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: map.get("n").and_then(Value::as_u64).unwrap_or(1),
-        input: prompt.map(texts::message).into_iter().collect(),
-        parameters: parameters(map, &PARAMETERS),
-    }
+    Request::read(map, prompt.map(texts::message).into_iter().collect(), &PARAMETERS)
 }
 
 /// The decoder of an answer.

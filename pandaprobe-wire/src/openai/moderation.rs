@@ -1,27 +1,15 @@
 //! Moderation: texts and images in, verdicts out.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::{
-    dialect::{Request, unknown_request},
-    fields::name,
-    message::normalise_content,
-    summary::Summary,
-    texts,
-};
+use crate::{dialect::Request, message::normalise_content, summary::Summary, texts};
 
 use super::usage;
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
-    Request {
-        model: name(map.get("model")),
-        input: input(map.remove("input").unwrap_or_default()),
-        ..Request::default()
-    }
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
+    let input = input(map.remove("input").unwrap_or_default());
+    Request::read(map, input, &[])
 }
 
 /// Each text is judged alone, parts are judged together.

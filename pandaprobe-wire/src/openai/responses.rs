@@ -1,12 +1,12 @@
 //! Responses, blocking and streamed.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     Usage, WireError,
-    dialect::{Answer, Decoder, Request, unknown_request},
+    dialect::{Answer, Decoder, Request},
     error,
-    fields::{name, parameters, word},
+    fields::{name, word},
 };
 
 use super::{input::Input, output::Output, usage};
@@ -15,21 +15,12 @@ use super::{input::Input, output::Output, usage};
 const PARAMETERS: [&str; 6] =
     ["max_output_tokens", "temperature", "top_p", "reasoning", "truncation", "service_tier"];
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let mut input = Input::default();
     input.instructions(map.remove("instructions").unwrap_or_default());
     input.items(map.remove("input").unwrap_or_default());
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: 1,
-        input: input.into_messages(),
-        parameters: parameters(map, &PARAMETERS),
-    }
+    Request::read(map, input.into_messages(), &PARAMETERS)
 }
 
 /// The decoder of an answer.

@@ -3,11 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    dialect::{Answer, Decoder, Raw, Request, unknown_request},
+    dialect::{Answer, Decoder, Raw, Request},
     envelope::{Envelope, kind},
-    error,
-    fields::{name, parameters},
-    media, texts,
+    error, media, texts,
 };
 
 use super::usage;
@@ -15,24 +13,12 @@ use super::usage;
 /// Request parameters that are recorded.
 const PARAMETERS: [&str; 5] = ["voice", "response_format", "speed", "instructions", "stream_format"];
 
-/// Reads a request. One that is not a JSON object is kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(mut map) = value else {
-        return unknown_request(value);
-    };
+/// Reads a request.
+pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let input = map.remove("input").unwrap_or_default();
-    Request {
-        model: name(map.get("model")),
-        streaming: is_streaming(&map),
-        choices: 0,
-        input: texts::messages(input),
-        parameters: parameters(map, &PARAMETERS),
-    }
-}
-
-fn is_streaming(request: &Map<String, Value>) -> bool {
-    request.get("stream_format").is_some_and(|format| format == "sse")
-        || request.get("stream") == Some(&Value::Bool(true))
+    let is_sse = map.get("stream_format").is_some_and(|format| format == "sse");
+    let request = Request::read(map, texts::messages(input), &PARAMETERS);
+    Request { streaming: request.streaming || is_sse, ..request }
 }
 
 /// The decoder of an answer.

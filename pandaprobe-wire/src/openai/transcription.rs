@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    dialect::{Answer, Decoder, Raw, Request, unknown_request},
+    dialect::{Answer, Decoder, Raw, Request},
     envelope::{Envelope, kind},
     error,
-    fields::{name, parameters},
+    fields::name,
     limits::Room,
 };
 
@@ -20,17 +20,8 @@ const FACTS: [&str; 2] = ["duration", "language"];
 
 /// Reads a request that is JSON: OpenAI itself takes none, some servers do. One that is not a JSON object is
 /// kept as it is.
-pub(crate) fn request(value: Value) -> Request {
-    let Value::Object(map) = value else {
-        return unknown_request(value);
-    };
-    Request {
-        model: name(map.get("model")),
-        streaming: map.get("stream") == Some(&Value::Bool(true)),
-        choices: 0,
-        input: vec![],
-        parameters: parameters(map, &PARAMETERS),
-    }
+pub(crate) fn request(map: Map<String, Value>) -> Request {
+    Request::read(map, vec![], &PARAMETERS)
 }
 
 /// The decoder of an answer.
