@@ -7,6 +7,8 @@ mod config;
 mod context;
 mod cut;
 mod error_text;
+#[cfg(feature = "wire")]
+pub mod exchange;
 mod exit;
 mod export;
 mod handler;

@@ -73,18 +73,15 @@ impl Exchange {
         let mut notes = Notes::default();
         let value = parse_request(request, &mut notes);
         let operation = Operation::detect_with(path, value.as_ref());
-        let mut exchange = Self::begin(operation, request, value, notes);
-        let place = Place::of(path);
-        exchange.request.model = exchange.request.model.or(place.model);
-        exchange.request.streaming |= place.streaming;
-        exchange
+        Self::begin(operation, path, request, value, notes)
     }
 
-    /// Begins an exchange whose operation the caller knows.
-    pub fn with_operation(operation: Operation, request: &[u8]) -> Self {
+    /// Begins an exchange whose operation the caller knows. The path may still name the model, and say that
+    /// the answer is a stream.
+    pub fn with_operation(operation: Operation, path: &str, request: &[u8]) -> Self {
         let mut notes = Notes::default();
         let value = parse_request(request, &mut notes);
-        Self::begin(operation, request, value, notes)
+        Self::begin(operation, path, request, value, notes)
     }
 
     /// Begins an exchange whose request body was not seen, as a multipart form or a stream is not: its kind
@@ -94,11 +91,22 @@ impl Exchange {
     /// use pandaprobe_wire::{Exchange, Operation};
     ///
     /// let form = Some("multipart/form-data; boundary=x");
-    /// let exchange = Exchange::with_unread_request(Operation::Transcription, form, Some(90_000));
+    /// let exchange = Exchange::with_unread_request(
+    ///     Operation::Transcription,
+    ///     "/v1/audio/transcriptions",
+    ///     form,
+    ///     Some(90_000),
+    /// );
     /// assert_eq!(exchange.record().input[0]["content"][0]["type"], "multipart");
     /// ```
-    pub fn with_unread_request(operation: Operation, content_type: Option<&str>, bytes: Option<u64>) -> Self {
-        Self::with_request(operation, dialect::unseen_request(content_type, bytes), Notes::default())
+    pub fn with_unread_request(
+        operation: Operation,
+        path: &str,
+        content_type: Option<&str>,
+        bytes: Option<u64>,
+    ) -> Self {
+        let request = dialect::unseen_request(content_type, bytes);
+        Self::with_request(operation, path, request, Notes::default())
     }
 
     /// Takes the head of the answer. A non-2xx status makes the answer an error.
@@ -195,16 +203,25 @@ impl Exchange {
         }
     }
 
-    fn begin(operation: Operation, bytes: &[u8], value: Option<serde_json::Value>, mut notes: Notes) -> Self {
+    fn begin(
+        operation: Operation,
+        path: &str,
+        bytes: &[u8],
+        value: Option<serde_json::Value>,
+        mut notes: Notes,
+    ) -> Self {
         let request = match value {
             Some(value) if operation != Operation::Unknown => dialect::read_request(operation, value),
             Some(value) if bytes.len() <= MAX_UNKNOWN_BODY => dialect::unknown_request(value),
             _ => unread_request(operation, bytes, &mut notes),
         };
-        Self::with_request(operation, request, notes)
+        Self::with_request(operation, path, request, notes)
     }
 
-    fn with_request(operation: Operation, request: Request, notes: Notes) -> Self {
+    fn with_request(operation: Operation, path: &str, mut request: Request, notes: Notes) -> Self {
+        let place = Place::of(path);
+        request.model = request.model.or(place.model);
+        request.streaming |= place.streaming;
         let request_bytes = request.input.iter().chain(request.parameters.values()).map(weight).sum();
         Self {
             operation,

@@ -118,13 +118,49 @@ impl Operation {
     /// does the HTTP method. Does not allocate.
     pub fn detect(path: &str) -> Self {
         let path = bare(path);
-        let is_end =
-            |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
         if let Some(operation) = Method::of(path).and_then(|method| method.operation) {
             return operation;
         }
-        let known = ENDPOINTS.iter().find(|(end, _)| is_end(end));
+        let known = ENDPOINTS.iter().find(|(end, _)| before(path, end).is_some());
         known.map_or(Self::Unknown, |(_, operation)| *operation)
+    }
+
+    /// Whether it is a conversation with a model, of which one request may continue another: it has messages, and
+    /// the answer may call tools.
+    pub fn has_turns(self) -> bool {
+        matches!(
+            self,
+            Self::Chat
+                | Self::Responses
+                | Self::AnthropicMessages
+                | Self::GeminiGenerate
+                | Self::BedrockConverse
+                | Self::BedrockInvoke
+                | Self::CohereChat
+                | Self::OllamaChat
+        )
+    }
+
+    /// What of a path comes before the endpoint: the same for all operations of a server.
+    ///
+    /// ```
+    /// use pandaprobe_wire::Operation;
+    ///
+    /// assert_eq!(Operation::base("/api/v1/chat/completions"), "/api/v1");
+    /// assert_eq!(Operation::base("/v1beta/models/g:generateContent"), "/v1beta");
+    /// assert_eq!(Operation::base("/model/amazon.nova-lite-v1%3A0/converse"), "");
+    /// assert_eq!(Operation::base("/v1/files/"), "/v1/files");
+    /// ```
+    pub fn base(path: &str) -> &str {
+        let path = bare(path);
+        let end = match Method::of(path) {
+            Some(_) => ["/models/", "/model/"].iter().find_map(|word| path.find(word)).unwrap_or(0),
+            None => {
+                let known = ENDPOINTS.iter().find_map(|(end, _)| before(path, end));
+                known.map_or(path.len(), str::len)
+            }
+        };
+        path[..end].trim_end_matches('/')
     }
 
     /// Detects by path, then by the shape of the request, unless the path belongs to another endpoint.
@@ -186,6 +222,11 @@ impl Place {
 
 /// Characters kept of a model's name.
 const MAX_MODEL: usize = 500;
+
+/// What of a path comes before an endpoint, if it ends with that.
+fn before<'a>(path: &'a str, end: &str) -> Option<&'a str> {
+    path.strip_suffix(end).filter(|rest| rest.is_empty() || rest.ends_with('/'))
+}
 
 fn bare(path: &str) -> &str {
     let end = path.find(['?', '#']).unwrap_or(path.len());

@@ -34,7 +34,7 @@ fn speech_events() -> [Value; 3] {
 /// An exchange whose upload was not seen.
 fn transcription(status: u16, content_type: Option<&str>, body: &[u8]) -> LlmRecord {
     let form = Some("multipart/form-data; boundary=x");
-    let mut exchange = Exchange::with_unread_request(Operation::Transcription, form, Some(900));
+    let mut exchange = Exchange::with_unread_request(Operation::Transcription, "", form, Some(900));
     exchange.start(status, content_type);
     for piece in body.chunks(7) {
         exchange.push(piece);
@@ -267,7 +267,7 @@ fn a_stream_of_text_in_any_pieces_gives_one_record() {
 #[test]
 fn the_first_text_is_told_even_if_it_is_the_last() {
     let tokens = |events: &[Value]| {
-        let mut exchange = Exchange::with_unread_request(Operation::Transcription, None, None);
+        let mut exchange = Exchange::with_unread_request(Operation::Transcription, "", None, None);
         exchange.start(200, SSE);
         let push = |event: &Value| exchange.push(&named_stream(std::slice::from_ref(event)));
         events.iter().map(push).map(|progress| (progress.token, progress.terminal)).collect::<Vec<_>>()
@@ -279,7 +279,7 @@ fn the_first_text_is_told_even_if_it_is_the_last() {
 
 #[test]
 fn text_over_the_cap_is_left_out() {
-    let mut exchange = Exchange::with_unread_request(Operation::Transcription, None, None);
+    let mut exchange = Exchange::with_unread_request(Operation::Transcription, "", None, None);
     exchange.start(200, SSE);
     let piece = named_stream(&[transcript_delta(&"ż".repeat(1 << 19))]);
     for _ in 0..30 {
@@ -294,7 +294,7 @@ fn text_over_the_cap_is_left_out() {
 #[test]
 fn a_body_that_was_not_seen_is_kept_by_what_is_known() {
     let input = |content_type, bytes| {
-        let record = Exchange::with_unread_request(Operation::Unknown, content_type, bytes).record();
+        let record = Exchange::with_unread_request(Operation::Unknown, "", content_type, bytes).record();
         assert!(record.notes.is_empty() && record.parameters.is_empty() && record.model_requested.is_none());
         record.input[0]["content"].clone()
     };

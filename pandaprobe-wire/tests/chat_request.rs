@@ -124,7 +124,7 @@ fn chat_is_detected_by_path_then_by_shape() {
 
 #[test]
 fn a_pinned_operation_needs_no_path() {
-    let mut exchange = Exchange::with_operation(Operation::Chat, br#"{"prompt":"once upon"}"#);
+    let mut exchange = Exchange::with_operation(Operation::Chat, "", br#"{"prompt":"once upon"}"#);
     exchange.start(200, JSON);
     exchange.push(br#"{"choices":[{"text":" a time","index":0,"finish_reason":"length"}]}"#);
     exchange.end();

@@ -190,7 +190,7 @@ fn an_event_that_is_too_long_is_noted() {
 #[test]
 fn a_request_that_was_not_seen_is_kept_by_its_size() {
     let form = Some("Multipart/Form-Data; boundary=x");
-    let mut exchange = Exchange::with_unread_request(Operation::Images, form, Some(1234));
+    let mut exchange = Exchange::with_unread_request(Operation::Images, "", form, Some(1234));
     exchange.start(200, JSON);
     exchange.push(br#"{"data":[{"b64_json":"AAAA"}]}"#);
     exchange.end();

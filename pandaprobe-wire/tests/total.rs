@@ -386,7 +386,7 @@ proptest! {
     #[test]
     fn any_upload_gives_a_record(content_type in any::<Option<String>>(), bytes in any::<Option<u64>>(), body in traffic()) {
         for operation in PATHS.map(Operation::detect) {
-            let mut exchange = Exchange::with_unread_request(operation, content_type.as_deref(), bytes);
+            let mut exchange = Exchange::with_unread_request(operation, "", content_type.as_deref(), bytes);
             exchange.start(200, content_type.as_deref());
             exchange.push(&body);
             exchange.end();

@@ -1,7 +1,8 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "macros", feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(
+        feature = "http",
         feature = "macros",
         feature = "openai",
         feature = "redact",
@@ -16,6 +17,14 @@ pub use pandaprobe_core::*;
 #[cfg(all(doc, feature = "testing"))]
 #[path = "guide.rs"]
 pub mod _guide;
+
+/// Traces the calls of model providers that pass through an HTTP client: `reqwest` or a `tower` stack (feature `http`).
+#[cfg(feature = "http")]
+pub mod http {
+    pub use pandaprobe_http::*;
+}
+#[cfg(feature = "http")]
+pub use pandaprobe_http::HttpHandler;
 
 /// Traces `async-openai` clients (feature `openai`).
 #[cfg(feature = "openai")]

@@ -11,16 +11,14 @@ use std::{
 };
 
 use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
-use bytes::Bytes;
-use http::{
-    Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+use pandaprobe_core::{
+    ErrorText, Handler, Outcome, Scope, Span,
+    exchange::{self, Operation, WireError},
+    watched,
 };
-use pandaprobe_core::{ErrorText, Handler, Outcome, Piece, Run, Scope, Span, SpanKind, watched};
-use pandaprobe_wire::{Operation, WireError};
 use tower::{Layer, Service};
 
-use crate::{decoder::ExchangeDecoder, tap, usage};
+use crate::{tap, usage};
 
 /// Traces each call that passes through; made by [`OpenAiHandler::layer`](crate::OpenAiHandler::layer).
 #[derive(Clone, Debug)]
@@ -133,27 +131,16 @@ impl Call {
         }
     }
 
-    fn start(&self, request: &reqwest::Request) -> Option<Span> {
-        let operation = operation(request);
-        let (name, kind) = recorded_as(operation)?;
-        let body = request.body().map_or(Some(&[][..]), reqwest::Body::as_bytes);
-        let decoder = match body {
-            Some(_) => ExchangeDecoder::new(operation),
-            None => {
-                let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-                let bytes = header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-                ExchangeDecoder::unread(operation, header(CONTENT_TYPE), bytes)
-            }
+    fn start(&self, request: &mut reqwest::Request) -> Option<Span> {
+        let body = exchange::body_of(request);
+        let url = request.url();
+        let call = exchange::Call {
+            operation: operation(request),
+            server: &url.origin().ascii_serialization(),
+            path: url.path(),
+            headers: request.headers(),
         };
-        let mut run = Run::new(name, kind).decoder(decoder);
-        if matches!(operation, Operation::Chat | Operation::Responses) {
-            run = run.turn_of_loop(base(request.url()));
-        }
-        let span = self.scope.clone().run(|| self.layer.handler.start(run));
-        if let Some(body) = body {
-            span.feed(Piece::Request(Bytes::copy_from_slice(body)));
-        }
-        Some(span)
+        self.scope.clone().run(|| call.start(&self.layer.handler, body))
     }
 
     fn span(&self) -> Option<Span> {
@@ -189,34 +176,8 @@ impl Call {
     }
 }
 
-/// What a request is about. Only those that ask a model for something are known.
 fn operation(request: &reqwest::Request) -> Operation {
-    match *request.method() {
-        Method::POST => Operation::detect(request.url().path()),
-        _ => Operation::Unknown,
-    }
-}
-
-/// The URL of a chat or a response without what `async-openai` appends to that of the server.
-fn base(url: &reqwest::Url) -> &str {
-    let whole = url.as_str().split(['?', '#']).next().unwrap_or_default();
-    let ends = ["/chat/completions", "/responses"];
-    ends.iter().find_map(|end| whole.strip_suffix(end)).unwrap_or(whole)
-}
-
-/// The name and kind of the span of a call; none if it is of no kind that is traced.
-fn recorded_as(operation: Operation) -> Option<(&'static str, SpanKind)> {
-    match operation {
-        Operation::Chat => Some(("openai-chat", SpanKind::Llm)),
-        Operation::Responses => Some(("openai-response", SpanKind::Llm)),
-        Operation::Embeddings => Some(("openai-embedding", SpanKind::Embedding)),
-        Operation::Completions => Some(("openai-completion", SpanKind::Llm)),
-        Operation::Images => Some(("openai-image", SpanKind::Llm)),
-        Operation::Speech => Some(("openai-speech", SpanKind::Llm)),
-        Operation::Transcription => Some(("openai-transcription", SpanKind::Llm)),
-        Operation::Moderation => Some(("openai-moderation", SpanKind::Other)),
-        _ => None,
-    }
+    exchange::operation(request.method(), request.url().path())
 }
 
 /// What a caller sees of an error, but with the status in the form of all other errors of a provider.

@@ -1,11 +1,8 @@
 #![doc = include_str!("../README.md")]
 
-mod decoder;
 mod handler;
-mod headers;
 mod layer;
 mod tap;
-mod tool;
 mod usage;
 
 pub use handler::OpenAiHandler;

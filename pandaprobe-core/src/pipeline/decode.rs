@@ -10,6 +10,8 @@ use crate::model::{SpanData, Timestamp};
 pub enum Piece {
     /// The request's body. It comes again for each attempt; the last one counts.
     Request(Bytes),
+    /// The next part of a request's body that is sent in parts, cut anywhere.
+    RequestPart(Bytes),
     /// The head of the response.
     Response {
         /// The status code.
@@ -26,7 +28,7 @@ pub enum Piece {
 impl Piece {
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Request(bytes) | Self::Body(bytes) => bytes.len(),
+            Self::Request(bytes) | Self::RequestPart(bytes) | Self::Body(bytes) => bytes.len(),
             Self::Response { content_type, .. } => content_type.as_ref().map_or(0, String::len),
             Self::End => 0,
         }
@@ -35,8 +37,14 @@ impl Piece {
     /// A small `Bytes` can pin a large buffer, so it is copied.
     pub(crate) fn unpinned(self) -> Self {
         const SMALL: usize = 4096;
+        let unpinned = |bytes: Bytes| match bytes.len() < SMALL {
+            true => Bytes::copy_from_slice(&bytes),
+            false => bytes,
+        };
         match self {
-            Self::Body(bytes) if bytes.len() < SMALL => Self::Body(Bytes::copy_from_slice(&bytes)),
+            Self::Request(bytes) => Self::Request(unpinned(bytes)),
+            Self::RequestPart(bytes) => Self::RequestPart(unpinned(bytes)),
+            Self::Body(bytes) => Self::Body(unpinned(bytes)),
             other => other,
         }
     }

@@ -1,17 +1,21 @@
-//! Tool items of an answer of Responses as steps below its span.
+//! Tools of an answer as steps below its span.
 
-use pandaprobe_core::{Object, SpanData, SpanKind, Timestamp};
 use pandaprobe_wire::{LlmRecord, ToolItem};
 use serde_json::{Value, json};
 
+use crate::model::{Object, SpanData, SpanKind, Timestamp};
+
 /// The calls that the caller must run and the tools that the provider ran. The answer does not say when: they are all
 /// told `at` that time.
-pub(crate) fn steps(record: &LlmRecord, at: Timestamp) -> Vec<SpanData> {
+pub(super) fn steps(record: &LlmRecord, at: Timestamp) -> Vec<SpanData> {
     record.tools.iter().filter(|item| is_tool(item)).map(|item| step(item, record, at)).collect()
 }
 
+/// Kinds of items that may be any tool of the provider.
+const GENERAL: [&str; 2] = ["server_tool_use", "executable_code"];
+
 fn is_tool(item: &ToolItem) -> bool {
-    item.kind.ends_with("_call") || item.kind == "mcp_list_tools"
+    item.executed || item.kind.ends_with("_call")
 }
 
 fn step(item: &ToolItem, record: &LlmRecord, at: Timestamp) -> SpanData {
@@ -33,7 +37,8 @@ fn step(item: &ToolItem, record: &LlmRecord, at: Timestamp) -> SpanData {
 
 /// What an item without a name of its own would be called.
 fn stem(item: &ToolItem) -> &str {
-    item.kind.strip_suffix("_call").unwrap_or(&item.kind)
+    let stem = ["_call", "_tool_use"].iter().find_map(|end| item.kind.strip_suffix(end));
+    stem.unwrap_or(&item.kind)
 }
 
 /// Whether the item says which of several tools it is.
@@ -44,6 +49,8 @@ fn is_named(item: &ToolItem) -> bool {
 fn name(item: &ToolItem) -> String {
     match (is_named(item), item.executed) {
         (false, _) => item.name.clone(),
+        // The kind says no more than that the provider ran it.
+        (true, true) if GENERAL.contains(&&*item.kind) => item.name.clone(),
         (true, false) => format!("{}:{}", item.kind, item.name),
         (true, true) => format!("{}:{}", stem(item), item.name),
     }

@@ -1,15 +1,19 @@
 //! What of a response's headers is recorded: an allow list, and nothing else.
 
 use http::HeaderMap;
-use pandaprobe_core::Span;
 use serde_json::{Map, Value};
 
-const RATE_LIMIT: &str = "x-ratelimit-";
+use crate::trace::Span;
+
+/// Where OpenAI and others, Anthropic and Amazon put their id of a request.
+const REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-amzn-requestid"];
+
+const RATE_LIMITS: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 
 /// Records the provider's id of the request, its processing time and what it says of rate limits.
-pub(crate) fn record(headers: &HeaderMap, span: &Span) {
+pub(super) fn record(headers: &HeaderMap, span: &Span) {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(id) = text("x-request-id") {
+    if let Some(id) = REQUEST_IDS.iter().find_map(|name| text(name)) {
         span.set_metadata("request_id", id);
     }
     if let Some(time) = text("openai-processing-ms") {
@@ -18,7 +22,8 @@ pub(crate) fn record(headers: &HeaderMap, span: &Span) {
     let limits: Map<String, Value> = headers
         .iter()
         .filter_map(|(name, value)| {
-            let what = name.as_str().strip_prefix(RATE_LIMIT)?.replace('-', "_");
+            let what =
+                RATE_LIMITS.iter().find_map(|prefix| name.as_str().strip_prefix(prefix))?.replace('-', "_");
             Some((what, number(value.to_str().ok()?)))
         })
         .collect();

@@ -1,14 +1,22 @@
 //! An exchange as fields of a span.
 
-use pandaprobe_core::{Decode, Object, Piece, SpanData, Timestamp, TokenUsage};
-use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
+use pandaprobe_wire::{Exchange, LlmRecord, MAX_BODY, Operation, Usage};
 use serde_json::{Value, json};
 
-use crate::tool;
+use super::tool;
+use crate::{
+    model::{Object, SpanData, Timestamp, TokenUsage},
+    pipeline::{Decode, Piece},
+};
 
 /// Decodes one exchange on the assembler thread.
-pub(crate) struct ExchangeDecoder {
+pub(super) struct ExchangeDecoder {
     operation: Operation,
+    path: String,
+    /// What has come of a request that is sent in pieces.
+    request: Vec<u8>,
+    /// Bytes of that request.
+    request_bytes: u64,
     exchange: Option<Exchange>,
     first_token: Option<Timestamp>,
     last_piece: Option<Timestamp>,
@@ -17,26 +25,66 @@ pub(crate) struct ExchangeDecoder {
 
 impl ExchangeDecoder {
     /// A decoder to which the request's body is fed.
-    pub(crate) fn new(operation: Operation) -> Self {
-        Self { operation, exchange: None, first_token: None, last_piece: None, ended: false }
+    pub(super) fn new(operation: Operation, path: &str) -> Self {
+        Self {
+            operation,
+            path: path.to_owned(),
+            request: Vec::new(),
+            request_bytes: 0,
+            exchange: None,
+            first_token: None,
+            last_piece: None,
+            ended: false,
+        }
     }
 
     /// A decoder of an exchange whose request cannot be seen: a form, or a stream.
-    pub(crate) fn unread(operation: Operation, content_type: Option<&str>, bytes: Option<u64>) -> Self {
-        let exchange = Exchange::with_unread_request(operation, content_type, bytes);
-        Self { exchange: Some(exchange), ..Self::new(operation) }
+    pub(super) fn unread(
+        operation: Operation,
+        path: &str,
+        content_type: Option<&str>,
+        bytes: Option<u64>,
+    ) -> Self {
+        let exchange = Exchange::with_unread_request(operation, path, content_type, bytes);
+        Self { exchange: Some(exchange), ..Self::new(operation, path) }
+    }
+
+    fn collect(&mut self, part: &[u8]) {
+        self.request_bytes += part.len() as u64;
+        match self.request_bytes <= MAX_BODY as u64 {
+            true => self.request.extend_from_slice(part),
+            false => self.request = Vec::new(),
+        }
+    }
+
+    /// The exchange as far as it has come.
+    fn begun(&self) -> Exchange {
+        match self.request_bytes <= MAX_BODY as u64 {
+            true => Exchange::with_operation(self.operation, &self.path, &self.request),
+            false => {
+                Exchange::with_unread_request(self.operation, &self.path, None, Some(self.request_bytes))
+            }
+        }
     }
 }
 
 impl Decode for ExchangeDecoder {
     fn push(&mut self, piece: Piece, at: Timestamp) {
-        if let Piece::Request(body) = &piece {
-            self.exchange = Some(Exchange::with_operation(self.operation, body));
+        self.last_piece = Some(at);
+        match &piece {
+            Piece::RequestPart(part) if self.exchange.is_none() => return self.collect(part),
+            Piece::Request(body) => {
+                self.exchange = Some(Exchange::with_operation(self.operation, &self.path, body));
+            }
+            _ => {}
+        }
+        if self.exchange.is_none() {
+            self.exchange = Some(self.begun());
+            self.request = Vec::new();
         }
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        self.last_piece = Some(at);
         match piece {
             Piece::Response { status, content_type } => exchange.start(status, content_type.as_deref()),
             Piece::Body(bytes) => {
@@ -54,20 +102,17 @@ impl Decode for ExchangeDecoder {
     }
 
     fn describe(&self, span: &mut SpanData) {
-        if let Some(exchange) = &self.exchange {
-            span.completion_start_time = self.first_token;
-            describe(exchange.record(), self.ended, span);
-            // As the reference SDK has it: absent where there are none, but for chats.
-            let is_chat = self.operation == Operation::Chat;
-            span.model_parameters.take_if(|parameters| parameters.is_empty() && !is_chat);
-        }
+        span.completion_start_time = self.first_token;
+        let record = self.exchange.as_ref().map_or_else(|| self.begun().record(), Exchange::record);
+        describe(record, self.ended, span);
+        // As the reference SDK has it: absent where there are none, but for chats.
+        let is_chat = self.operation == Operation::Chat;
+        span.model_parameters.take_if(|parameters| parameters.is_empty() && !is_chat);
     }
 
     fn steps(&self) -> Vec<SpanData> {
         match (&self.exchange, self.last_piece) {
-            (Some(exchange), Some(at)) if self.operation == Operation::Responses => {
-                tool::steps(&exchange.record(), at)
-            }
+            (Some(exchange), Some(at)) if self.operation.has_turns() => tool::steps(&exchange.record(), at),
             _ => Vec::new(),
         }
     }
@@ -81,7 +126,7 @@ impl Decode for ExchangeDecoder {
     }
 
     fn held_bytes(&self) -> usize {
-        self.exchange.as_ref().map_or(0, Exchange::held_bytes)
+        self.request.capacity() + self.exchange.as_ref().map_or(0, Exchange::held_bytes)
     }
 }
 
