@@ -26,10 +26,6 @@ const PARAMETERS: [&str; 9] = [
     "output_format",
 ];
 
-/// Counts of which the last one in a stream holds.
-const COUNTS: [&str; 4] =
-    ["input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
-
 /// Reads a request.
 pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let input = input(&mut map);
@@ -81,22 +77,55 @@ fn say(turn: &mut Turn, mut block: Value) {
 /// The reader of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
-    counts: Map<String, Value>,
+    counts: Counts,
+}
+
+/// Token counts, of each of which the last one in a stream holds.
+#[derive(Debug, Default)]
+struct Counts {
+    input: Option<u64>,
+    output: Option<u64>,
+    thinking: Option<u64>,
+    cache_read: Option<u64>,
+    cache_written: Option<u64>,
+}
+
+impl Counts {
+    /// Takes the counts of a `usage`, each in place of an earlier one.
+    fn read(&mut self, usage: &Value) {
+        let details = usage.get("output_tokens_details");
+        let thinking = details.and_then(|details| count(details, "thinking_tokens"));
+        for (kept, given) in [
+            (&mut self.input, count(usage, "input_tokens")),
+            (&mut self.output, count(usage, "output_tokens")),
+            (&mut self.thinking, thinking),
+            (&mut self.cache_read, count(usage, "cache_read_input_tokens")),
+            (&mut self.cache_written, count(usage, "cache_creation_input_tokens")),
+        ] {
+            *kept = given.or(*kept);
+        }
+    }
+
+    /// The prompt holds what was read from the cache and written to it.
+    fn usage(&self) -> Option<Usage> {
+        let usage = Usage {
+            prompt_tokens: sum(&[self.input, self.cache_read, self.cache_written]),
+            completion_tokens: self.output,
+            reasoning_tokens: self.thinking,
+            cache_read_tokens: self.cache_read,
+            cache_creation_tokens: self.cache_written,
+            ..Usage::default()
+        };
+        (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
+    }
 }
 
 impl Messages {
-    /// Takes the counts of a `usage`, each in place of an earlier one.
     fn count(&mut self, usage: Option<&Value>, reply: &mut Reply) {
-        let Some(usage) = usage.filter(|usage| usage.is_object()) else {
-            return;
-        };
-        let thinking = usage.get("output_tokens_details").and_then(|details| details.get("thinking_tokens"));
-        let given = COUNTS.iter().filter_map(|key| Some((*key, usage.get(*key)?)));
-        let given = given.chain(thinking.map(|count| (THINKING, count)));
-        let given = given.filter(|(_, count)| !count.is_null());
-        self.counts.extend(given.map(|(key, count)| (key.to_owned(), count.clone())));
-        let counts = Value::Object(self.counts.clone());
-        reply.envelope.usage(read_usage(&counts));
+        if let Some(usage) = usage.filter(|usage| usage.is_object()) {
+            self.counts.read(usage);
+            reply.envelope.usage(self.counts.usage());
+        }
     }
 
     fn start(&mut self, message: &Value, reply: &mut Reply) {
@@ -111,23 +140,6 @@ impl Messages {
             choice.finish(text(message, "stop_reason"));
         }
     }
-}
-
-const THINKING: &str = "thinking_tokens";
-
-/// The prompt holds what was read from the cache and written to it.
-fn read_usage(counts: &Value) -> Option<Usage> {
-    let read = count(counts, "cache_read_input_tokens");
-    let written = count(counts, "cache_creation_input_tokens");
-    let usage = Usage {
-        prompt_tokens: sum(&[count(counts, "input_tokens"), read, written]),
-        completion_tokens: count(counts, "output_tokens"),
-        reasoning_tokens: count(counts, THINKING),
-        cache_read_tokens: read,
-        cache_creation_tokens: written,
-        ..Usage::default()
-    };
-    (usage.prompt_tokens.is_some() || usage.completion_tokens.is_some()).then_some(usage)
 }
 
 impl Dialect for Messages {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a dialect read from a request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     pub(crate) model: Option<String>,
     pub(crate) streaming: bool,
@@ -94,16 +94,13 @@ pub(crate) trait Decoder: Debug + Send {
 
 impl Request {
     /// Reads the fields that most dialects have; of the others those that are `recorded` are its parameters.
-    pub(crate) fn read(mut request: Map<String, Value>, input: Vec<Value>, recorded: &[&str]) -> Self {
+    pub(crate) fn read(request: Map<String, Value>, input: Vec<Value>, recorded: &[&str]) -> Self {
         Self {
             model: name(request.get("model")),
             streaming: request.get("stream") == Some(&Value::Bool(true)),
             choices: request.get("n").and_then(Value::as_u64).unwrap_or(1),
             input,
-            parameters: recorded
-                .iter()
-                .filter_map(|key| Some(((*key).to_owned(), request.remove(*key)?)))
-                .collect(),
+            parameters: request.into_iter().filter(|(key, _)| recorded.contains(&key.as_str())).collect(),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Exchange {
         }
         if let Body::Start(start) = &mut self.body {
             let start = std::mem::take(start);
-            self.open(self.declared(), &start);
+            self.open(self.declared(), start);
         }
         match &mut self.body {
             Body::Stream(stream) => stream.end(),
@@ -180,15 +180,31 @@ impl Exchange {
     pub fn record(&self) -> LlmRecord {
         let mut notes = self.notes.clone();
         let answer = self.answer(&mut notes);
+        self.told(self.request.clone(), answer, notes)
+    }
+
+    /// [`record`](Self::record) without a copy of what is held.
+    pub fn into_record(mut self) -> LlmRecord {
+        let mut notes = std::mem::take(&mut self.notes);
+        let answer = match &mut self.body {
+            Body::Read { answer, .. } => std::mem::take(&mut **answer),
+            _ => self.answer(&mut notes),
+        };
+        let request = std::mem::take(&mut self.request);
+        self.request.streaming = request.streaming;
+        self.told(request, answer, notes)
+    }
+
+    fn told(&self, request: Request, answer: Answer, notes: Notes) -> LlmRecord {
         LlmRecord {
             operation: self.operation,
             streaming: self.is_streaming(),
             status: self.status,
             terminal: self.is_terminal(),
-            model_requested: self.request.model.clone(),
+            model_requested: request.model,
             model_responded: answer.model,
-            input: self.request.input.clone(),
-            parameters: self.request.parameters.clone(),
+            input: request.input,
+            parameters: request.parameters,
             output: answer.output,
             tools: answer.tools,
             reasoning: answer.reasoning,
@@ -263,7 +279,7 @@ impl Exchange {
             }
         };
         match known {
-            Some(shape) => self.open(shape, &start),
+            Some(shape) => self.open(shape, start),
             None => {
                 self.body = Body::Start(start);
                 false
@@ -302,15 +318,17 @@ impl Exchange {
         is_raw && self.media_type.as_deref().is_some_and(is_other)
     }
 
-    fn open(&mut self, shape: Option<Shape>, start: &[u8]) -> bool {
+    fn open(&mut self, shape: Option<Shape>, start: Vec<u8>) -> bool {
         let stream = shape.and_then(|shape| {
             Some(Stream::new(shape, dialect::decoder(self.operation, &self.request, MAX_TEXT)?))
         });
-        self.body = match stream {
-            Some(stream) => Body::Stream(stream),
-            None => Body::Whole(Whole::new(self.operation)),
+        let Some(mut stream) = stream else {
+            self.body = Body::Whole(Whole::new(self.operation, start));
+            return false;
         };
-        self.take(start)
+        let token = stream.push(&start);
+        self.body = Body::Stream(stream);
+        token
     }
 
     fn answer(&self, notes: &mut Notes) -> Answer {

@@ -8,6 +8,9 @@ const BLOB_KEYS: [&str; 6] = ["data", "b64_json", "file_data", "bytes", "result"
 /// Base64 shorter than this stays.
 const MIN_BLOB: usize = 512;
 
+/// Bytes looked at, at both ends, to tell base64 from text.
+const SAMPLE: usize = 2 << 10;
+
 /// A URL longer than this that is none is taken for base64.
 const MAX_URL: usize = 4096;
 
@@ -66,8 +69,11 @@ fn field(key: String, value: Value) -> (String, Value) {
 }
 
 fn is_blob(text: &str) -> bool {
-    let is_digit = |b: u8| b.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(&b);
-    text.len() >= MIN_BLOB && text.bytes().all(is_digit)
+    let is_digit = |b: &u8| b.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(b);
+    let bytes = text.as_bytes();
+    let (head, rest) = bytes.split_at(bytes.len().min(SAMPLE));
+    let tail = &rest[rest.len().saturating_sub(SAMPLE)..];
+    bytes.len() >= MIN_BLOB && head.iter().chain(tail).all(is_digit)
 }
 
 /// The fields of a reference, from the value under the part's own name.

@@ -83,7 +83,9 @@ impl Dialect for Ollama {
         let Some((choice, room)) = reply.choice(0) else {
             return false;
         };
-        choice.finish(text(value, "done_reason").filter(|_| is_done));
+        if is_done {
+            choice.finish(text(value, "done_reason"));
+        }
         let mut said = false;
         if let Some(thinking) = text(message, "thinking") {
             said |= choice.parts.reasoning(REASONING, thinking, room);

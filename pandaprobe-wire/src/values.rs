@@ -72,14 +72,20 @@ impl Framer {
     /// Bytes up to the end of what is at hand; none where the end has not come.
     fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            at += 1;
-            self.place = match (self.place, byte) {
+        while at < bytes.len() {
+            // All bytes up to the next one that can change the place are of no interest.
+            at += match self.place {
+                Place::Object(_) => bytes[at..].iter().position(|byte| matches!(byte, b'{' | b'}' | b'"'))?,
+                Place::Text(_) => memchr::memchr2(b'"', b'\\', &bytes[at..])?,
+                Place::Other => memchr::memchr(b'\n', &bytes[at..])?,
+                Place::Between | Place::Escape(_) => 0,
+            };
+            self.place = match (self.place, bytes[at]) {
                 (Place::Between, b'{') => Place::Object(1),
                 (Place::Between, _) => Place::Other,
                 (Place::Object(1), b'}') | (Place::Other, b'\n') => {
                     self.place = Place::Between;
-                    return Some(at);
+                    return Some(at + 1);
                 }
                 (Place::Object(depth), b'}') => Place::Object(depth - 1),
                 (Place::Object(depth), b'{') => Place::Object(depth + 1),
@@ -89,6 +95,7 @@ impl Framer {
                 (Place::Escape(depth), _) => Place::Text(depth),
                 (place, _) => place,
             };
+            at += 1;
         }
         None
     }

@@ -20,14 +20,20 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    pub(crate) fn new(operation: Operation) -> Self {
+    /// A body that starts with `start`.
+    pub(crate) fn new(operation: Operation, start: Vec<u8>) -> Self {
         let limit = match operation {
             Operation::Unknown => MAX_UNKNOWN_BODY,
             // Audio is counted; an error is short.
             Operation::Speech => HEAD,
             _ => MAX_BODY,
         };
-        Self { bytes: Vec::new(), total: 0, limit }
+        let mut whole = Self { bytes: Vec::new(), total: 0, limit };
+        match start.len() <= limit {
+            true => whole = Self { total: start.len() as u64, bytes: start, ..whole },
+            false => whole.push(&start),
+        }
+        whole
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) {

@@ -1,49 +1,15 @@
 //! Decodes a folder of recorded exchanges and prints one JSON line for each that is of messages or vectors.
 //!
-//! `capture DIR [--chunk whole|event|awkward|byte]`. The folder holds YAML streams of `when` (method, path,
-//! body) and `then` (status, headers, body) documents; the id of an exchange is `path#index`.
+//! `capture DIR [--chunk whole|event|awkward|byte]`. `corpus.rs` says what the folder holds.
 #![expect(clippy::print_stdout, reason = "the lines are what this program is for")]
 
-use std::{
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-};
+mod corpus;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use std::path::Path;
+
+use corpus::{Outcome, Recorded};
 use pandaprobe_wire::{Exchange, LlmRecord, Operation, Usage};
-use serde::Deserialize;
 use serde_json::{Value, json};
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-#[derive(Deserialize)]
-struct Recorded {
-    when: When,
-    then: Then,
-}
-
-#[derive(Deserialize)]
-struct When {
-    method: String,
-    path: String,
-    body: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Then {
-    status: u16,
-    #[serde(default)]
-    header: Vec<Header>,
-    body: Option<String>,
-    body_encoding: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    name: String,
-    value: Value,
-}
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,34 +19,9 @@ fn main() -> Outcome<()> {
         _ => return Err("usage: capture DIR [--chunk whole|event|awkward|byte]".into()),
     };
     let root = Path::new(root);
-    for file in yaml_files(root)? {
-        capture_file(root, &file, chunk)?;
-    }
-    Ok(())
-}
-
-fn yaml_files(folder: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(yaml_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn capture_file(root: &Path, file: &Path, chunk: &str) -> Outcome<()> {
-    let text = fs::read_to_string(file)?;
-    let name = file.strip_prefix(root)?.display().to_string();
-    for (index, document) in serde_yaml_ng::Deserializer::from_str(&text).enumerate() {
-        let recorded = Recorded::deserialize(document)?;
-        if has_line(Operation::detect(&recorded.when.path)) && recorded.when.method == "POST" {
-            let record = decode(&recorded, chunk)?;
-            println!("{}", line(&format!("{name}#{index}"), &record));
+    for recorded in corpus::load(root)? {
+        if has_line(Operation::detect(&recorded.path)) && recorded.method == "POST" {
+            println!("{}", line(&recorded.id, &decode(&recorded, chunk)?));
         }
     }
     Ok(())
@@ -92,20 +33,11 @@ fn has_line(operation: Operation) -> bool {
 }
 
 fn decode(recorded: &Recorded, chunk: &str) -> Outcome<LlmRecord> {
-    let Recorded { when, then } = recorded;
-    let body = then.body.as_deref().unwrap_or_default();
-    let body = match then.body_encoding.as_deref() {
-        None => body.as_bytes().to_vec(),
-        Some("base64") => STANDARD.decode(body)?,
-        Some(other) => return Err(format!("unknown encoding {other}").into()),
-    };
-    let content_type = then.header.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
-    let request = when.body.as_deref().unwrap_or_default();
-    let mut exchange = Exchange::new(&when.path, request.as_bytes());
-    exchange.start(then.status, content_type.and_then(|header| header.value.as_str()));
+    let mut exchange = Exchange::new(&recorded.path, &recorded.request);
+    exchange.start(recorded.status, recorded.content_type.as_deref());
     let mut from = 0;
-    for to in cuts(&body, chunk)? {
-        exchange.push(&body[from..to]);
+    for to in cuts(&recorded.body, chunk)? {
+        exchange.push(&recorded.body[from..to]);
         from = to;
     }
     exchange.end();
