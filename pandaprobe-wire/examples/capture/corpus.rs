@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// What works, or any error.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A recorded exchange.
 #[derive(Debug)]
