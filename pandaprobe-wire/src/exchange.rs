@@ -128,7 +128,8 @@ impl Exchange {
         }
         if let Body::Start(start) = &mut self.body {
             let start = std::mem::take(start);
-            self.open(self.declared(), start);
+            let shape = self.known(&start).unwrap_or_else(|| self.declared());
+            self.open(shape, start);
         }
         match &mut self.body {
             Body::Stream(stream) => stream.end(),
@@ -268,17 +269,11 @@ impl Exchange {
     }
 
     fn sniff(&mut self, mut start: Vec<u8>) -> bool {
-        let known = match self.operation {
-            Operation::Unknown => Some(None),
-            _ if self.is_declared_raw() => Some(None),
-            // White space may be audio.
-            Operation::Speech => self.shape(&start),
-            _ => {
-                start.drain(..blank_len(&start));
-                self.shape(&start)
-            }
-        };
-        match known {
+        // White space may be audio, or all that there is of an unknown answer.
+        if !matches!(self.operation, Operation::Speech | Operation::Unknown) && !self.is_declared_raw() {
+            start.drain(..blank_len(&start));
+        }
+        match self.known(&start) {
             Some(shape) => self.open(shape, start),
             None => {
                 self.body = Body::Start(start);
@@ -287,13 +282,22 @@ impl Exchange {
         }
     }
 
+    /// The shape of a body that starts with `start`: some stream, or none where it is one value. Nothing while that
+    /// cannot be told.
+    fn known(&self, start: &[u8]) -> Option<Option<Shape>> {
+        match self.operation {
+            Operation::Unknown => Some(None),
+            _ if self.is_declared_raw() => Some(None),
+            _ => self.shape(start),
+        }
+    }
+
     /// The shape that the content type says the body has.
     fn declared(&self) -> Option<Shape> {
         self.media_type.as_deref().and_then(Shape::of_media_type)
     }
 
-    /// The shape of a body, by its start and else by its content type: some stream, or none where it is
-    /// one value. Nothing while that cannot be told.
+    /// The shape of a body, by its start and else by its content type.
     fn shape(&self, start: &[u8]) -> Option<Option<Shape>> {
         let declared = self.declared();
         let is_json = start.starts_with(b"{") || start.starts_with(b"[");
