@@ -302,14 +302,15 @@ impl Exchange {
         let declared = self.declared();
         let is_json = start.starts_with(b"{") || start.starts_with(b"[");
         let fits = |shape: &Shape| match shape {
+            Shape::Events => false,
+            Shape::Values => is_json,
+            // They begin with their length, and none is that long.
             Shape::Frames => start.starts_with(&[0]),
-            _ => is_json,
         };
         let of_operation = Shape::of_operation(self.operation).filter(|_| self.request.streaming);
-        match declared.filter(|shape| *shape != Shape::Events).or(of_operation.filter(fits)) {
-            Some(Shape::Values) if is_json => Some(Some(Shape::Values)),
-            Some(Shape::Frames) if !is_json && !start.is_empty() => Some(Some(Shape::Frames)),
-            _ => looks_like_events(start, declared == Some(Shape::Events))
+        match [declared, of_operation].into_iter().flatten().find(fits) {
+            Some(shape) => Some(Some(shape)),
+            None => looks_like_events(start, declared == Some(Shape::Events))
                 .map(|is_stream| is_stream.then_some(Shape::Events)),
         }
     }

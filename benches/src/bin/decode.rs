@@ -105,12 +105,11 @@ fn hand_over() -> Outcome<bool> {
         let allocated = allocation_counter::measure(|| {
             outcome = runtime.block_on(async {
                 match layer {
-                    None => drain(provider.clone().oneshot(request).await?.into_body()).await,
+                    None => drain(provider.oneshot(request).await?.into_body()).await,
                     Some(layer) => {
-                        let inner =
-                            provider.clone().map_request(|request: http::Request<RequestBody<HttpBody>>| {
-                                request.map(HttpBody::new)
-                            });
+                        let inner = provider.map_request(|request: http::Request<RequestBody<HttpBody>>| {
+                            request.map(HttpBody::new)
+                        });
                         drain(HttpBody::new(layer.layer(inner).oneshot(request).await?.into_body())).await
                     }
                 }

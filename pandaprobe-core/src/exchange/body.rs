@@ -122,10 +122,10 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.inner.poll_frame(cx));
-        if let (Some(Ok(frame)), Some(span)) = (&frame, this.span) {
-            if let Some(bytes) = frame.data_ref() {
-                span.feed(Piece::RequestPart(bytes.clone()));
-            }
+        if let (Some(Ok(frame)), Some(span)) = (&frame, this.span)
+            && let Some(bytes) = frame.data_ref()
+        {
+            span.feed(Piece::RequestPart(bytes.clone()));
         }
         Poll::Ready(frame)
     }

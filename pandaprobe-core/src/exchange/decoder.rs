@@ -164,13 +164,13 @@ fn note(metadata: &mut Object, key: &str, value: Option<Value>) {
 }
 
 fn token_usage(usage: Usage) -> TokenUsage {
-    let mut tokens = TokenUsage::default();
-    tokens.prompt_tokens = usage.prompt_tokens;
-    tokens.completion_tokens = usage.completion_tokens;
-    tokens.total_tokens = usage.total_tokens;
-    tokens.reasoning_tokens = usage.reasoning_tokens;
-    tokens.cache_read_tokens = usage.cache_read_tokens;
-    tokens.cache_creation_tokens = usage.cache_creation_tokens;
-    tokens.details = usage.details;
-    tokens
+    TokenUsage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        total_tokens: usage.total_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        cache_read_tokens: usage.cache_read_tokens,
+        cache_creation_tokens: usage.cache_creation_tokens,
+        details: usage.details,
+    }
 }
