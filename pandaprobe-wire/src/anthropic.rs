@@ -10,7 +10,7 @@ use crate::{
     limits::Room,
     media,
     reply::{Choice, Dialect, Reply},
-    turn::Turn,
+    turn::{Turn, conversation},
 };
 
 /// Request parameters that are recorded.
@@ -28,34 +28,8 @@ const PARAMETERS: [&str; 9] = [
 
 /// Reads a request.
 pub(crate) fn request(mut map: Map<String, Value>) -> Request {
-    let input = input(&mut map);
+    let input = conversation(&mut map, say);
     Request::read(map, input, &PARAMETERS)
-}
-
-fn input(request: &mut Map<String, Value>) -> Vec<Value> {
-    let system = request.remove("system").filter(|system| !system.is_null());
-    let system = system.into_iter().flat_map(|content| turn(Some(&Value::from("system")), content));
-    let messages = match request.remove("messages") {
-        Some(Value::Array(messages)) => messages,
-        Some(Value::Null) | None => vec![],
-        Some(other) => vec![other],
-    };
-    let messages = messages.into_iter().flat_map(|mut message| {
-        let content = message.get_mut("content").map(Value::take).unwrap_or_default();
-        turn(message.get("role"), content)
-    });
-    system.chain(messages).collect()
-}
-
-fn turn(role: Option<&Value>, content: Value) -> Vec<Value> {
-    let mut turn = Turn::new(role);
-    match content {
-        Value::Array(blocks) => blocks.into_iter().for_each(|block| say(&mut turn, block)),
-        Value::String(text) => turn.text(&text),
-        Value::Null => {}
-        other => say(&mut turn, other),
-    }
-    turn.into_messages()
 }
 
 /// Adds one block of a request's message.

@@ -10,7 +10,7 @@ use crate::{
     limits::Room,
     media,
     reply::{Choice, Dialect, Reply},
-    turn::Turn,
+    turn::{Turn, conversation},
 };
 
 /// Request parameters that are recorded, beside those in `inferenceConfig`.
@@ -20,38 +20,12 @@ const PARAMETERS: [&str; 4] =
 /// Reads a request. The model is in the path.
 pub(crate) fn request(mut map: Map<String, Value>) -> Request {
     let config = map.remove("inferenceConfig");
-    let input = input(&mut map);
+    let input = conversation(&mut map, say);
     let mut request = Request::read(map, input, &PARAMETERS);
     if let Some(Value::Object(config)) = config {
         request.parameters.extend(config);
     }
     request
-}
-
-fn input(request: &mut Map<String, Value>) -> Vec<Value> {
-    let system = request.remove("system").filter(|system| !system.is_null());
-    let system = system.into_iter().flat_map(|blocks| turn(Some(&Value::from("system")), blocks));
-    let messages = match request.remove("messages") {
-        Some(Value::Array(messages)) => messages,
-        Some(Value::Null) | None => vec![],
-        Some(other) => vec![other],
-    };
-    let messages = messages.into_iter().flat_map(|mut message| {
-        let content = message.get_mut("content").map(Value::take).unwrap_or_default();
-        turn(message.get("role"), content)
-    });
-    system.chain(messages).collect()
-}
-
-fn turn(role: Option<&Value>, content: Value) -> Vec<Value> {
-    let mut turn = Turn::new(role);
-    match content {
-        Value::Array(blocks) => blocks.into_iter().for_each(|block| say(&mut turn, block)),
-        Value::String(text) => turn.text(&text),
-        Value::Null => {}
-        other => say(&mut turn, other),
-    }
-    turn.into_messages()
 }
 
 /// Adds one block of a request's message.

@@ -77,3 +77,30 @@ impl Turn {
         messages
     }
 }
+
+/// The messages of a request whose `system` and whose messages' `content` are blocks; `say` takes one block.
+pub(crate) fn conversation(request: &mut Map<String, Value>, say: fn(&mut Turn, Value)) -> Vec<Value> {
+    let system = request.remove("system").filter(|system| !system.is_null());
+    let system = system.into_iter().flat_map(|content| turn(Some(&Value::from("system")), content, say));
+    let messages = match request.remove("messages") {
+        Some(Value::Array(messages)) => messages,
+        Some(Value::Null) | None => vec![],
+        Some(other) => vec![other],
+    };
+    let messages = messages.into_iter().flat_map(|mut message| {
+        let content = message.get_mut("content").map(Value::take).unwrap_or_default();
+        turn(message.get("role"), content, say)
+    });
+    system.chain(messages).collect()
+}
+
+fn turn(role: Option<&Value>, content: Value, say: fn(&mut Turn, Value)) -> Vec<Value> {
+    let mut turn = Turn::new(role);
+    match content {
+        Value::Array(blocks) => blocks.into_iter().for_each(|block| say(&mut turn, block)),
+        Value::String(text) => turn.text(&text),
+        Value::Null => {}
+        other => say(&mut turn, other),
+    }
+    turn.into_messages()
+}

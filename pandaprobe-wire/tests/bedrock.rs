@@ -37,15 +37,11 @@ fn read(path: &str, request: &Value, content_type: Option<&str>, body: &[u8], st
     exchange_at(path, request.to_string().as_bytes(), 200, content_type, body.chunks(step)).record()
 }
 
-/// The record of a body, which is the same in pieces of any size, and for a stream whatever its content type.
+/// The record of a body, which is the same in pieces of any size and whatever its content type.
 fn same(path: &str, request: &Value, content_type: Option<&str>, body: &[u8]) -> LlmRecord {
-    let whole = read(path, request, content_type, body, usize::MAX);
-    for step in [1, 2, 3, 7, 64] {
-        assert_eq!(read(path, request, content_type, body, step), whole, "pieces of {step}");
-        assert_eq!(read(path, request, None, body, step), whole, "pieces of {step} of no type");
-    }
-    assert!(whole.terminal && whole.notes.is_empty(), "{:?}", whole.notes);
-    whole
+    let record = common::same(path, request, content_type, body);
+    assert_eq!(common::same(path, request, None, body), record);
+    record
 }
 
 fn converse_request() -> Value {

@@ -2,28 +2,13 @@
 
 mod common;
 
-use common::{JSON, SSE, exchange_at, named_stream};
-use pandaprobe_wire::LlmRecord;
+use common::{JSON, SSE, named_stream, same};
 use serde_json::{Value, json};
 
 const ANTHROPIC: &str = "/v1/messages";
 const GEMINI: &str = "/v1beta/models/g-1:streamGenerateContent";
 const OLLAMA: &str = "/api/chat";
 const NDJSON: Option<&str> = Some("application/x-ndjson");
-
-fn read(path: &str, request: &Value, content_type: Option<&str>, body: &[u8], step: usize) -> LlmRecord {
-    exchange_at(path, request.to_string().as_bytes(), 200, content_type, body.chunks(step)).record()
-}
-
-/// The record of a body, which is the same in pieces of any size.
-fn same(path: &str, request: &Value, content_type: Option<&str>, body: &[u8]) -> LlmRecord {
-    let whole = read(path, request, content_type, body, usize::MAX);
-    for step in [1, 2, 3, 7, 64] {
-        assert_eq!(read(path, request, content_type, body, step), whole, "pieces of {step}");
-    }
-    assert!(whole.terminal && whole.notes.is_empty(), "{:?}", whole.notes);
-    whole
-}
 
 fn anthropic_events() -> Vec<Value> {
     let start = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});

@@ -135,3 +135,15 @@ pub(crate) fn without(object: &Value, keys: &[&str]) -> Value {
     let kept = fields.filter(|(key, _)| !keys.contains(&key.as_str()));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
+
+/// The record of a body, which is the same in pieces of any size.
+pub(crate) fn same(path: &str, request: &Value, content_type: Option<&str>, body: &[u8]) -> LlmRecord {
+    let request = request.to_string();
+    let read = |step| exchange_at(path, request.as_bytes(), 200, content_type, body.chunks(step)).record();
+    let whole = read(usize::MAX);
+    for step in [1, 2, 3, 7, 64] {
+        assert_eq!(read(step), whole, "pieces of {step}");
+    }
+    assert!(whole.terminal && whole.notes.is_empty(), "{:?}", whole.notes);
+    whole
+}
