@@ -151,6 +151,22 @@ async fn errors_of_provider_and_transport_are_the_spans() {
     assert!(told(nowhere, "Connection refused").1.is_err());
 }
 
+#[tokio::test]
+async fn a_key_in_a_url_is_not_told_with_an_error() {
+    let url = url_at(free_port()) + MESSAGES + "?key=AIza-secret&alt=sse";
+    let captured = capture(|| async {
+        post(&client(HttpHandler::new()), url.clone(), request("hi")).await.unwrap_err();
+        let service = HttpHandler::new().layer().layer(sender(url_at(free_port())));
+        let request = http::Request::post(url.as_str()).body(in_pieces(&request("hi"), 10)).unwrap();
+        service.oneshot(request).await.map(drop).unwrap_err();
+    })
+    .await;
+    let traces = serde_json::to_string(&captured.traces).unwrap();
+    assert!(traces.contains("Connection refused") && traces.contains("…"), "{traces}");
+    assert!(!traces.contains("AIza-secret"), "{traces}");
+    assert_eq!(captured.traces.len(), 2);
+}
+
 fn said_if_any(span: &SpanData) -> Option<Value> {
     span.output.as_ref().map(|output| output["messages"][0]["content"].clone())
 }
@@ -330,7 +346,8 @@ fn sender(
 > + Clone {
     let client = reqwest::Client::new();
     tower::service_fn(move |request: http::Request<RequestBody<Body>>| {
-        let (client, url) = (client.clone(), format!("{url}{}", request.uri().path()));
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let (client, url) = (client.clone(), format!("{url}{path}"));
         async move {
             let body = reqwest::Body::wrap_stream(Body::new(request.into_body()).into_data_stream());
             Ok(client.post(url).body(body).send().await?.into())

@@ -67,6 +67,7 @@ where
 
     fn call(&mut self, request: Request<Out>) -> Self::Future {
         let span = self.start(&request);
+        let query = request.uri().query().map(str::to_owned);
         let request = request.map(|body| RequestBody::new(body, span.clone()));
         let answer = self.inner.call(request);
         let Some(span) = span else {
@@ -89,7 +90,7 @@ where
                 }
                 Err(error) => {
                     let error = error.into();
-                    span.fail(error.error_text());
+                    span.fail(exchange::without_query(error.error_text(), query.as_deref()));
                     Err(error)
                 }
             }

@@ -2,7 +2,7 @@
 
 use http::Extensions;
 use pandaprobe_core::exchange::Operation;
-use pandaprobe_core::{Outcome, exchange, watched};
+use pandaprobe_core::{ErrorText, Outcome, exchange, watched};
 use reqwest::{Request, Response};
 use reqwest_middleware::{Middleware, Next, Result};
 
@@ -21,7 +21,7 @@ impl Middleware for HttpHandler {
             return next.run(request, extensions).await;
         }
         let body = exchange::body_of(&mut request);
-        let url = request.url();
+        let url = request.url().clone();
         let server = url.origin().ascii_serialization();
         let Some(span) = self.start(operation, &server, url.path(), request.headers(), body) else {
             return next.run(request, extensions).await;
@@ -35,7 +35,7 @@ impl Middleware for HttpHandler {
         match answer.await {
             Ok(response) => Ok(exchange::tapped(response, span)),
             Err(error) => {
-                span.fail(&error);
+                span.fail(exchange::without_query(error.error_text(), url.query()));
                 Err(error)
             }
         }

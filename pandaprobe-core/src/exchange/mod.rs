@@ -102,6 +102,14 @@ pub fn answered(span: &Span, status: StatusCode, headers: &HeaderMap) -> bool {
     encoding.is_none()
 }
 
+/// The text of an error without the query of the request's URL, which may hold a key.
+pub fn without_query(text: String, query: Option<&str>) -> String {
+    match query.filter(|query| !query.is_empty()) {
+        Some(query) => text.replace(query, "…"),
+        None => text,
+    }
+}
+
 fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
