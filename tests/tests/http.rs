@@ -74,6 +74,7 @@ async fn a_call_is_a_span_of_its_user_and_the_caller_sees_the_answer() {
             client(handler).post(provider.url() + MESSAGES).json(&request("hi")).send().await.unwrap();
         assert_eq!(response.url().path(), MESSAGES);
         assert_eq!(response.headers()["request-id"], "req_1");
+        assert!(response.remote_addr().is_some());
         assert_eq!(response.content_length(), Some(answer("hello").to_string().len() as u64));
         response.json::<Value>().await.unwrap()
     })

@@ -45,6 +45,8 @@ pub fn changed(response: Response, change: impl FnOnce(&mut HeaderMap, ResponseB
     let head = http::Response::builder().url(response.url().clone()).status(response.status());
     let (mut head, ()) = head.version(response.version()).body(()).unwrap_or_default().into_parts();
     head.headers = response.headers().clone();
+    let url = std::mem::replace(&mut head.extensions, response.extensions().clone());
+    head.extensions.extend(url);
     let left = response.content_length();
     let body = ResponseBody { stream: Some(Box::pin(response.bytes_stream())), left };
     let body = change(&mut head.headers, body);
