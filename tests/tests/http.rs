@@ -451,3 +451,21 @@ async fn the_layer_passes_other_requests_on_unseen() {
     .await;
     assert_eq!((&captured.output[..], captured.traces.len()), (&b"fine"[..], 0));
 }
+
+#[tokio::test]
+async fn a_form_through_the_layer_is_recorded_by_its_kind() {
+    let provider = Provider::start([Exchange::json(200, json!({"text": "heard"}))]);
+    let captured = capture(|| async {
+        let service = HttpHandler::new().layer().layer(sender(provider.url()));
+        let request = http::Request::post("/v1/audio/transcriptions")
+            .header("content-type", "multipart/form-data; boundary=x")
+            .body(in_pieces(&json!("the form's secrets"), 3))
+            .unwrap();
+        all(service.oneshot(request).await.unwrap().into_body()).await.unwrap();
+    })
+    .await;
+    let span = captured.span("openai-transcription");
+    assert_eq!(span.input.as_ref().unwrap()["messages"][0]["content"], json!([{"type": "multipart"}]));
+    assert_eq!(said(span), "heard");
+    assert!(provider.requests()[0].body.ends_with(b"secrets\""));
+}

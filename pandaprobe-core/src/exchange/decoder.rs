@@ -49,6 +49,14 @@ impl ExchangeDecoder {
         Self { exchange: Some(exchange), ..Self::new(operation, path) }
     }
 
+    fn tell(&self, record: LlmRecord, span: &mut SpanData) {
+        span.completion_start_time = self.first_token;
+        describe(record, self.ended, span);
+        // As the reference SDK has it: absent where there are none, but for chats.
+        let is_chat = self.operation == Operation::Chat;
+        span.model_parameters.take_if(|parameters| parameters.is_empty() && !is_chat);
+    }
+
     fn collect(&mut self, part: &[u8]) {
         self.request_bytes += part.len() as u64;
         match self.request_bytes <= MAX_BODY as u64 {
@@ -102,19 +110,15 @@ impl Decode for ExchangeDecoder {
     }
 
     fn describe(&self, span: &mut SpanData) {
-        span.completion_start_time = self.first_token;
         let record = self.exchange.as_ref().map_or_else(|| self.begun().record(), Exchange::record);
-        describe(record, self.ended, span);
-        // As the reference SDK has it: absent where there are none, but for chats.
-        let is_chat = self.operation == Operation::Chat;
-        span.model_parameters.take_if(|parameters| parameters.is_empty() && !is_chat);
+        self.tell(record, span);
     }
 
-    fn steps(&self) -> Vec<SpanData> {
-        match (&self.exchange, self.last_piece) {
-            (Some(exchange), Some(at)) if self.operation.has_turns() => tool::steps(&exchange.record(), at),
-            _ => Vec::new(),
-        }
+    fn finish(&mut self, span: &mut SpanData) -> Vec<SpanData> {
+        let record = self.exchange.take().unwrap_or_else(|| self.begun()).into_record();
+        let steps = self.last_piece.map(|at| tool::steps(&record, at)).unwrap_or_default();
+        self.tell(record, span);
+        steps
     }
 
     fn is_stream(&self) -> bool {

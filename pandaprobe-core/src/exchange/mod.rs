@@ -52,7 +52,7 @@ pub enum Sent {
     Whole(Bytes),
     /// It comes later, in pieces: [`RequestBody`] hands them on.
     Later,
-    /// It cannot be seen, as a form of an upload cannot: its kind and size are recorded.
+    /// It cannot be seen: its kind and size are recorded. So they are of every form and of what is compressed.
     Unseen,
 }
 
@@ -60,7 +60,9 @@ impl Call<'_> {
     /// Starts the span of the call in the current scope. None if it is of no kind that is recorded.
     pub fn start(self, handler: &Handler, body: Sent) -> Option<Span> {
         let (name, kind) = recorded_as(self.operation)?;
-        let is_unseen = matches!(body, Sent::Unseen) || self.headers.contains_key(CONTENT_ENCODING);
+        let is_form = text(self.headers, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/"));
+        let is_compressed = self.headers.contains_key(CONTENT_ENCODING);
+        let is_unseen = matches!(body, Sent::Unseen) || is_form || is_compressed;
         let decoder = match is_unseen {
             false => ExchangeDecoder::new(self.operation, self.path),
             true => {

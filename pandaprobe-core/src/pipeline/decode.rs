@@ -56,13 +56,14 @@ pub trait Decode: Send + 'static {
     /// Takes the next piece, which passed by `at` that time.
     fn push(&mut self, piece: Piece, at: Timestamp);
 
-    /// Writes what is known so far to `span`. It may be called before the end, for a span that is sent while
-    /// it is open. An `error` that it sets makes the span an error.
+    /// Writes what is known so far to `span`, which is sent while it is open. An `error` that it sets makes the span an error.
     fn describe(&self, span: &mut SpanData);
 
-    /// Steps that the answer tells of, such as tools that the provider ran: they become spans below this one. Asked
-    /// for once, when the span has ended. One that has no end ends with the span; its place is decided here.
-    fn steps(&self) -> Vec<SpanData> {
+    /// Writes what is known to `span`, which has ended: nothing but [`Drop`] is called after this. Gives the steps that
+    /// the answer tells of, such as tools that the provider ran: they become spans below this one. One that has no end
+    /// ends with the span; its place is decided here.
+    fn finish(&mut self, span: &mut SpanData) -> Vec<SpanData> {
+        self.describe(span);
         Vec::new()
     }
 

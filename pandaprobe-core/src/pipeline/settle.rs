@@ -50,13 +50,14 @@ pub(super) fn snapshot(span: &Arc<SpanRecord>, reporter: &Reporter) -> SpanData 
 
 /// Decides how a span ended: the one place for it.
 pub(super) fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
-    let decoder = lock(&span.decoder).take();
+    let mut decoder = lock(&span.decoder).take();
     // Not under the span's lock: a decoder takes its time, and reports are heard by the application.
     let mut data = span.with(|state| state.data.clone());
     let mut steps = Vec::new();
-    if let Some(decoder) = decoder.as_deref() {
-        describe(decoder, &mut data, reporter);
-        steps = steps_of(decoder, reporter);
+    let mut answer = Answer::default();
+    if let Some(decoder) = decoder.as_deref_mut() {
+        answer = Answer { terminal: decoder.is_terminal(), stream: decoder.is_stream() };
+        steps = finish(decoder, &mut data, reporter);
     }
     span.with(|state| {
         if std::mem::replace(&mut state.settled, true) {
@@ -70,7 +71,7 @@ pub(super) fn settle(span: &Arc<SpanRecord>, reporter: &Reporter) {
             state.data = data;
         }
         let exit = state.exit.clone().unwrap_or(Exit::Done);
-        apply_exit_to_span(&mut state.data, exit, decoder.as_deref());
+        apply_exit_to_span(&mut state.data, exit, answer);
         state.steps = steps.into_iter().map(|step| below(step, &state.data)).collect();
     });
     // It is the integration's code that runs when it is dropped.
@@ -86,13 +87,21 @@ fn describe(decoder: &dyn Decode, data: &mut SpanData, reporter: &Reporter) {
     flatten(data);
 }
 
-fn steps_of(decoder: &dyn Decode, reporter: &Reporter) -> Vec<SpanData> {
-    let mut steps = catch_unwind(AssertUnwindSafe(|| decoder.steps())).unwrap_or_else(|_| {
+fn finish(decoder: &mut dyn Decode, data: &mut SpanData, reporter: &Reporter) -> Vec<SpanData> {
+    let mut steps = catch_unwind(AssertUnwindSafe(|| decoder.finish(data))).unwrap_or_else(|_| {
         reporter.report(ReportKind::Panicked, "a decoder panicked");
         Vec::new()
     });
+    flatten(data);
     steps.iter_mut().for_each(flatten);
     steps
+}
+
+/// What a decoder says of the answer that it saw; of no answer, nothing.
+#[derive(Clone, Copy, Default)]
+struct Answer {
+    terminal: bool,
+    stream: bool,
 }
 
 /// The step as a part of `span`, which has ended.
@@ -106,9 +115,7 @@ fn below(step: SpanData, span: &SpanData) -> SpanData {
     SpanData { parent_span_id: Some(span.span_id), status, ended_at, ..step }
 }
 
-fn apply_exit_to_span(data: &mut SpanData, exit: Exit, decoder: Option<&dyn Decode>) {
-    let terminal = decoder.is_some_and(Decode::is_terminal);
-    let stream = decoder.is_some_and(Decode::is_stream);
+fn apply_exit_to_span(data: &mut SpanData, exit: Exit, Answer { terminal, stream }: Answer) {
     match exit {
         Exit::Done => {}
         Exit::Failed(error) => fail(data, error),
