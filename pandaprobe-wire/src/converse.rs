@@ -1,5 +1,7 @@
 //! Amazon Bedrock Converse and ConverseStream.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -30,14 +32,14 @@ pub(crate) fn request(mut map: Map<String, Value>) -> Request {
 
 /// Adds one block of a request's message.
 fn say(turn: &mut Turn, block: Value) {
-    if let Some(reasoning) = block.get("reasoningContent") {
+    if let Some(said) = said(&block) {
+        turn.text(&said);
+    } else if let Some(reasoning) = block.get("reasoningContent") {
         turn.reasoning(thought(reasoning));
     } else if let Some(call) = block.get("toolUse") {
         turn.call(call.get("toolUseId"), call.get("name"), call.get("input"));
     } else if let Some(result) = block.get("toolResult") {
         turn.result(result.get("toolUseId"), None, list(result, "content").map(result_part).collect());
-    } else if let Some(said) = said(&block) {
-        turn.text(&said);
     } else if block.get("cachePoint").is_none() {
         turn.part(typed(&block));
     }
@@ -63,12 +65,12 @@ fn typed(block: &Value) -> Value {
 }
 
 /// The text of a block: its own, of what is checked, or of what is cited.
-fn said(block: &Value) -> Option<String> {
+fn said(block: &Value) -> Option<Cow<'_, str>> {
     if let Some(given) = block.get("text").and_then(Value::as_str) {
-        return Some(given.to_owned());
+        return Some(given.into());
     }
     if let Some(given) = block.get("guardContent").and_then(|guard| text(guard.get("text")?, "text")) {
-        return Some(given.to_owned());
+        return Some(given.into());
     }
     let cited = block.get("citationsContent")?;
     Some(list(cited, "content").filter_map(|part| text(part, "text")).collect())

@@ -61,7 +61,10 @@ pub(crate) fn turn(role: Option<&Value>, mut content: Value) -> Vec<Value> {
 
 /// Adds one part of a request's content.
 fn say(turn: &mut Turn, part: Value) {
-    let is_thought = part.get("thought") == Some(&Value::Bool(true));
+    if let Some(text) = part.get("text").and_then(Value::as_str) {
+        let is_thought = part.get("thought") == Some(&Value::Bool(true));
+        return if is_thought { turn.reasoning(text) } else { turn.text(text) };
+    }
     let given = |camel: &str, snake: &str| part.get(camel).or_else(|| part.get(snake));
     if let Some(call) = given("functionCall", "function_call") {
         turn.call(call.get("id"), call.get("name"), call.get("args"));
@@ -69,8 +72,6 @@ fn say(turn: &mut Turn, part: Value) {
         let content = media::reduce(answer.get("response").cloned().unwrap_or_default());
         let id = answer.get("id").or_else(|| answer.get("name"));
         turn.result(id, answer.get("name"), content);
-    } else if let Some(text) = part.get("text").and_then(Value::as_str) {
-        if is_thought { turn.reasoning(text) } else { turn.text(text) }
     } else {
         turn.part(blob(&part).unwrap_or_else(|| media::reduce(part)));
     }

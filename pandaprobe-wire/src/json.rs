@@ -20,7 +20,12 @@ const MAX_FLAT: usize = 16 << 10;
 /// The parser's message, for what is not JSON nonetheless.
 pub(crate) fn parse(bytes: &[u8], notes: &mut Notes) -> Result<Value, String> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    match serde_json::from_slice(bytes) {
+    // All at once is faster than string by string.
+    let parsed = match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(bytes),
+    };
+    match parsed {
         Ok(value) => Ok(value),
         Err(error) if error.is_eof() => Err(error.to_string()),
         Err(error) => repaired(bytes, notes).ok_or_else(|| error.to_string()),
