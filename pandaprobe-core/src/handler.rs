@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use serde_json::Value;
@@ -58,7 +59,7 @@ pub struct Handler {
 }
 
 /// What all clones of a handler have in common, and no other handler has.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Core(u64);
 
 impl Default for Core {
@@ -93,6 +94,7 @@ pub struct Run {
     metadata: Object,
     decoder: Option<Box<dyn Decode>>,
     in_loop: Option<LoopRole>,
+    started_at: Option<SystemTime>,
 }
 
 impl Run {
@@ -107,6 +109,7 @@ impl Run {
             metadata: Object::new(),
             decoder: None,
             in_loop: None,
+            started_at: None,
         }
     }
 
@@ -131,6 +134,12 @@ impl Run {
     /// Adds metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key.into(), shallow(value.into()));
+        self
+    }
+
+    /// When it started, if that was not just now: for frameworks of whose runs one learns late.
+    pub fn started_at(mut self, time: SystemTime) -> Self {
+        self.started_at = Some(time);
         self
     }
 
@@ -213,6 +222,33 @@ impl Handler {
     pub fn on_trace(mut self, callback: impl Fn(&TraceInfo) + Send + Sync + 'static) -> Self {
         self.on_trace.push(Arc::new(callback));
         self
+    }
+
+    /// Whether both are clones of one handler.
+    pub fn is_clone_of(&self, other: &Self) -> bool {
+        self.core == other.core
+    }
+
+    /// What this one says, and what `base` says where this one says nothing: for one call of something that has a
+    /// handler already. Tags, metadata and callbacks are those of both.
+    #[must_use]
+    pub fn over(&self, base: &Self) -> Self {
+        let new = self.on_trace.iter().filter(|new| !base.on_trace.iter().any(|old| Arc::ptr_eq(old, new)));
+        Self {
+            ids: self.ids.or(&base.ids),
+            tags: base.tags.iter().chain(&self.tags).cloned().collect(),
+            metadata: base.metadata.clone().into_iter().chain(self.metadata.clone()).collect(),
+            client: self.client.clone().or_else(|| base.client.clone()),
+            on_trace: base.on_trace.iter().chain(new).cloned().collect(),
+            core: self.core,
+            runs: Arc::clone(&self.runs),
+        }
+    }
+
+    /// Says whose the trace of `span` is, where it has no user or session yet: those of this handler, else those of scopes
+    /// here. What it has stays.
+    pub fn fill(&self, span: &Span) {
+        let _ = span.admits(&self.who().effective);
     }
 
     /// Whether anything would be recorded here and now.
@@ -406,7 +442,8 @@ impl Handler {
     /// Begins a span; what to tell `on_trace`, if a trace was opened for it.
     fn begin(&self, opening: Opening, run: Run, alone: Alone) -> (Span, Option<TraceInfo>) {
         let part = run.in_loop.map(|role| LoopPart { handler: self.core.0, role });
-        let opening = Opening { decoder: run.decoder, part, ..opening };
+        let started_at = run.started_at.map(Into::into);
+        let opening = Opening { decoder: run.decoder, part, started_at, ..opening };
         let begun = opening.span(alone, |data| {
             data.kind = run.kind;
             data.input = run.input;

@@ -78,6 +78,9 @@ pub enum ReportKind {
     IdentityChangedWhileOpen,
     /// A user or session id was empty, too long or held a NUL; what it was meant for has none.
     InvalidId,
+    /// Something began where nobody knows whose it is, such as in a tool that another run of its agent polls; it has no
+    /// user, session or place in a trace from there.
+    IdentityWithheld,
     /// A scope guard was seen from another task than the one that entered it, and was ignored there.
     ForeignGuard,
     /// A trace never ended and was sent with what it had when it reached `max_trace_age`.
@@ -94,13 +97,14 @@ pub enum ReportKind {
     InvalidScore,
 }
 
-const OTHER_KINDS: [ReportKind; 13] = [
+const OTHER_KINDS: [ReportKind; 14] = [
     ReportKind::SpoolFailed,
     ReportKind::Retrying,
     ReportKind::Denied,
     ReportKind::IdentityRefused,
     ReportKind::IdentityChangedWhileOpen,
     ReportKind::InvalidId,
+    ReportKind::IdentityWithheld,
     ReportKind::ForeignGuard,
     ReportKind::TraceForgotten,
     ReportKind::LateValue,

@@ -47,6 +47,7 @@ pub fn set_session(id: impl Into<String>) {
 
 fn set(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
     match current() {
+        Some(frame) if frame.settable().is_nowhere() => refused(what, "where it could be anybody's"),
         Some(frame) => set_in_scope(&frame, pick, value),
         None => DEFAULTS.set(what, pick, value),
     }
@@ -76,6 +77,11 @@ fn told(affected: usize) {
     }
 }
 
+fn refused(what: &str, place: &str) {
+    let message = format!("set_{what} was called {place}: open a scope");
+    crate::client::report(ReportKind::IdentityRefused, message);
+}
+
 static DEFAULTS: LazyLock<Defaults> = LazyLock::new(Default::default);
 
 /// The process default.
@@ -100,9 +106,7 @@ impl Defaults {
         if !anything_enabled() {
             return;
         }
-        let message =
-            format!("set_{what} was called outside of any scope where it could land on others: open a scope");
-        crate::client::report(ReportKind::IdentityRefused, message);
+        refused(what, "outside of any scope where it could land on others");
     }
 
     /// As far as it is one for where the program is.

@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
-use super::{Collector, Surroundings};
+use super::{Collector, Surroundings, stray::Strangers};
 use crate::{
     client::Client,
     identity::{Ids, Slot},
@@ -39,6 +39,10 @@ pub(crate) struct Frame {
     pub(super) enters_span: bool,
     /// The layer is a copy, and all there is.
     pub(super) copied: Option<Copied>,
+    /// Nobody knows whose it is what is done here, and nothing is outside.
+    pub(super) nowhere: bool,
+    /// Who may be polled here.
+    pub(super) strangers: OnceLock<Arc<Strangers>>,
 }
 
 /// What a copy keeps of what it was made of, beside what that says.
@@ -67,6 +71,16 @@ impl State {
 }
 
 impl Frame {
+    /// A layer for what could be anybody's. Made anew each time, so that nothing that is said there stays.
+    pub(super) fn nowhere() -> Arc<Self> {
+        Arc::new(Self { nowhere: true, copied: Some(Copied::default()), ..Self::default() })
+    }
+
+    /// Whether nobody knows whose it is what is done here.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.layers().any(|frame| frame.nowhere)
+    }
+
     /// A layer that is at `position`. If `outer` is not in that trace, what it says surrounds the trace.
     pub(super) fn at(outer: Option<Arc<Frame>>, position: Position) -> Self {
         let around = outer.as_ref().and_then(|frame| frame.position());
@@ -210,6 +224,7 @@ impl Frame {
             client: self.client(),
             capture: self.capture(),
             copied: Some(Copied { defaults, origins: self.origins(), for_caller }),
+            nowhere: self.is_nowhere(),
             ..Self::default()
         };
         let Some(position) = self.position() else {

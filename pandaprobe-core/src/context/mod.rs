@@ -21,6 +21,7 @@ mod interleavings;
 mod scope;
 mod scoped;
 mod stack;
+mod stray;
 
 pub(crate) use capture::Collector;
 pub use capture::{CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, TraceCapture, capture_traces};
@@ -32,6 +33,7 @@ pub(crate) use scoped::{Home, Plan};
 pub use scoped::{InCurrentScope, Scoped, spawn, spawn_blocking};
 use stack::Active;
 pub(crate) use stack::current;
+pub use stray::{PolledHere, Stray, StrayWork};
 
 /// The client that the current scope names.
 pub(crate) fn client() -> Option<Client> {

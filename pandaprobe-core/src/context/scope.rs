@@ -104,6 +104,13 @@ impl Scope {
         Self { carried: Some(here), ..Self::default() }
     }
 
+    /// Outside of everything, wherever it is run: for work of which nobody knows whose it is. What begins inside has no user,
+    /// session or place in a trace unless the work says so itself; its trace says in `metadata["pandaprobe.withheld"]`
+    /// that something may be missing, and `on_error` hears of it.
+    pub fn nowhere() -> Self {
+        Self { carried: Some(Frame::nowhere()), ..Self::default() }
+    }
+
     pub(super) fn capturing(collector: Arc<Collector>) -> Self {
         Self { capture: Some(collector), ..Self::default() }
     }

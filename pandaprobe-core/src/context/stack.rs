@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task;
 
-use super::Frame;
+use super::{Frame, stray::unless_strange};
 use crate::{report::ReportKind, sync::thread_local};
 
 thread_local! {
@@ -37,8 +37,13 @@ pub(crate) fn unique() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The innermost frame that is current here.
+/// The innermost frame that is current here. Where that could be another's, one that says nothing.
 pub(crate) fn current() -> Option<Arc<Frame>> {
+    unless_strange(innermost())
+}
+
+/// The innermost frame here, whosever it is what is done here.
+pub(super) fn innermost() -> Option<Arc<Frame>> {
     let mut foreign = false;
     let frame = STACK.try_with(|stack| find(&stack.borrow(), &mut foreign)).ok().flatten();
     if foreign {
@@ -80,6 +85,7 @@ pub(crate) struct Active {
 impl Active {
     /// For a future or closure, known by `owner` each time it is entered.
     pub(crate) fn enter(frame: Arc<Frame>, owner: u64) -> Self {
+        frame.strangers.get().into_iter().for_each(|strangers| strangers.entered());
         Self::push(frame, How::Active { owner })
     }
 

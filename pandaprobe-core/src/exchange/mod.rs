@@ -104,6 +104,11 @@ pub fn answered(span: &Span, status: StatusCode, headers: &HeaderMap) -> bool {
     encoding.is_none()
 }
 
+/// The model that a request names, in its body or its path.
+pub fn requested_model(operation: Operation, path: &str, body: &[u8]) -> Option<String> {
+    pandaprobe_wire::Exchange::with_operation(operation, path, body).record().model_requested
+}
+
 /// The text of an error without the query of the request's URL, which may hold a key.
 pub fn without_query(text: String, query: Option<&str>) -> String {
     match query.filter(|query| !query.is_empty()) {

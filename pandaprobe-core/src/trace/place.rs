@@ -9,10 +9,14 @@ use crate::{
     identity::Ids,
     model::{Object, SpanData, Timestamp, TraceData},
     pipeline::{self, Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
+    report::ReportKind,
 };
 
 /// The metadata key that leads from a trace to the one it was begun in.
 const PARENT_TRACE: &str = "pandaprobe.parent_trace_id";
+
+/// The metadata key of a trace that began where nobody knows whose it is.
+const WITHHELD: &str = "pandaprobe.withheld";
 
 /// What to do where no trace is open.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +42,8 @@ pub(crate) struct Opening {
     pub(crate) intake: Option<Intake>,
     /// What it may be in a tool loop, where no trace is open.
     pub(crate) part: Option<LoopPart>,
+    /// When it began, if it is told of late.
+    pub(crate) started_at: Option<Timestamp>,
 }
 
 /// A span that has begun, and whether a trace was opened for it.
@@ -75,6 +81,10 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
+        if is_nowhere() {
+            data.metadata.insert(WITHHELD.to_owned(), "nobody knows whose it is".into());
+            intake.reporter.report(ReportKind::IdentityWithheld, withheld("a trace", &data.name));
+        }
         let capture = current().and_then(|frame| frame.capture());
         if let Some(session) =
             capture.as_ref().map(|capture| capture.session()).filter(|slot| !slot.is_unset())
@@ -101,15 +111,21 @@ impl Opening {
             return Some(Begun { span, own_trace: false });
         }
         if position.is_none() && alone == Alone::Skip {
+            if is_nowhere() {
+                client::report(ReportKind::IdentityWithheld, withheld("a span", &self.name));
+            }
             return None;
         }
         self.part = self.part.filter(|_| position.is_none());
         // What leaves a trace because it is somebody else's is recorded where that trace is.
         self.intake = position.map(|position| position.trace.intake.clone());
         let decoder = self.decoder.take();
-        let name = self.name.clone();
+        let (name, started_at) = (self.name.clone(), self.started_at);
         let trace = self.trace(Root::Span(OnceLock::new()), |_| ())?;
-        let mut data = SpanData::new(name, trace.now());
+        let mut data = SpanData::new(name, started_at.unwrap_or_else(|| trace.now()));
+        if let Some(started_at) = started_at {
+            trace.with(|state| state.data.started_at = started_at);
+        }
         fill(&mut data);
         let Some(span) = SpanRecord::start(&trace, data, decoder) else {
             // The trace says what was left out, and does not wait for a root that will never end.
@@ -137,10 +153,23 @@ impl Opening {
                 0
             });
         }
-        let mut data = SpanData::new(std::mem::take(&mut self.name), trace.now());
+        let started_at = self.started_at.unwrap_or_else(|| trace.now());
+        let mut data = SpanData::new(std::mem::take(&mut self.name), started_at);
         data.parent_span_id = position.span.as_ref().map(|span| span.id);
         data.metadata = std::mem::take(&mut self.metadata);
         fill(&mut data);
         SpanRecord::start(trace, data, self.decoder.take())
     }
+}
+
+/// Whether the program is where nobody knows whose it is what begins.
+fn is_nowhere() -> bool {
+    current().is_some_and(|frame| frame.is_nowhere())
+}
+
+fn withheld(what: &str, name: &str) -> String {
+    let name: String = name.chars().take(64).collect();
+    format!(
+        "{what} ({name:?}) began where nobody knows whose it is, and has no user, session or parent from there"
+    )
 }

@@ -237,7 +237,8 @@ impl Drop for Live {
 }
 
 impl Span {
-    pub(crate) fn none() -> Self {
+    /// A span that is not recorded: everything it does is nothing.
+    pub fn none() -> Self {
         Self { record: None, _live: None }
     }
 
@@ -416,6 +417,12 @@ impl Span {
     /// `stopped_by_reader`; otherwise it was cancelled.
     pub fn unread(self) {
         Ends::end(&self, Exit::Unread);
+    }
+
+    /// Ends the span because the reader of its stream went away before the end: success, with
+    /// `metadata["pandaprobe.end"]` set to `stopped_by_reader`.
+    pub fn stopped_by_reader(self) {
+        Ends::end(&self, Exit::Left);
     }
 
     /// Hands a piece of an exchange to the span's decoder, which runs on the client's assembler thread. Without

@@ -1,0 +1,700 @@
+//! One run of an agent: the spans of it that are open, and how they end.
+
+use std::{
+    collections::BTreeSet,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
+};
+
+use pandaprobe_core::{ErrorText, Handler, OpenScope, PolledHere, Run as Step, Scope, Span, SpanKind, Stray};
+use rig_agent::agent::{
+    HookContext, InvalidToolCallContext, InvalidToolCallReason, OutcomeEvent, SettledOutcome,
+};
+use rig_core::{
+    completion::{CompletionRequest, CompletionResponse, Message},
+    effect::{
+        EffectId, EffectKind, EmbedInputs, EmbedOutputs, MemoryOp, MemoryOutcome, Outcome, RetrieveQuery,
+        RetrievedDocuments,
+    },
+    embeddings::EmbeddingResponse,
+    error::ErrorReport,
+    message::CallId,
+    rerank::RerankResponse,
+    tool::ToolResult,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    RigHandler,
+    handler::Shared,
+    index, message, request,
+    tool::{AgentMark, ToolCall},
+};
+
+/// How much of an answer is kept while it is streamed, for the case that it is never finished.
+const MAX_PARTIAL: usize = 1 << 20;
+
+/// A run, from its first event until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The hook that records it. Others of the same handler only say whose it is.
+    owner: usize,
+    number: String,
+    handler: Handler,
+    shared: Arc<Shared>,
+    mark: OnceLock<Arc<AgentMark>>,
+    is_streaming: bool,
+    /// Where it was started. What is current later need not be its own.
+    place: Arc<OpenScope>,
+    _polled: PolledHere,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Until the second event. By then all hooks have said whose the run is.
+    beginning: Option<Box<Beginning>>,
+    root: Option<Span>,
+    open: Vec<OpenStep>,
+    preparing: Option<Preparing>,
+    /// Tools that ran where another run could have polled them.
+    unwrapped: BTreeSet<String>,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Beginning {
+    handler: Handler,
+    name: String,
+    began: SystemTime,
+    input: Option<Value>,
+    /// A step that began the run.
+    first: Option<(EffectId, Step)>,
+}
+
+/// From a call of the model until its request is complete: what rig looks up meanwhile, it looks up unseen.
+#[derive(Debug)]
+struct Preparing {
+    _stray: Option<Stray>,
+    _retrieval: Option<index::Announced>,
+}
+
+#[derive(Debug)]
+struct OpenStep {
+    id: EffectId,
+    span: Span,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Model {
+        /// The number by which a transport knows it.
+        announced: Option<u64>,
+        partial: String,
+    },
+    Tool {
+        call: Arc<ToolCall>,
+        arguments: String,
+    },
+    Other {
+        _stray: Stray,
+    },
+}
+
+/// The runs of one scratchpad: one for each handler that has a hook.
+#[derive(Clone, Default)]
+struct Runs(Arc<Mutex<Vec<Arc<Run>>>>);
+
+/// A run, and whether this event was its first.
+pub(crate) struct Found {
+    run: Arc<Run>,
+    is_first: bool,
+}
+
+impl Deref for Found {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl Run {
+    /// The run of that context, if the hook `owner` records it. Made at its first event, which may be any.
+    pub(crate) fn of(context: &HookContext, hook: &RigHandler, owner: usize) -> Option<Found> {
+        let scratchpad = context.scratchpad();
+        let known = scratchpad.get::<Runs>();
+        if let Some(runs) = &known
+            && let Some(run) =
+                lock(&runs.0).iter().find(|run| run.handler.is_clone_of(&hook.handler)).cloned()
+        {
+            if run.owner == owner {
+                return Some(Found { run, is_first: false });
+            }
+            run.joined_by(hook);
+            return None;
+        }
+        if !hook.handler.is_enabled() {
+            return None;
+        }
+        let run = Arc::new(Self::new(context, hook, owner));
+        let runs = known.unwrap_or_else(|| {
+            let runs = Runs::default();
+            scratchpad.insert(runs.clone());
+            runs
+        });
+        lock(&runs.0).push(Arc::clone(&run));
+        Some(Found { run, is_first: true })
+    }
+
+    fn new(context: &HookContext, hook: &RigHandler, owner: usize) -> Self {
+        let beginning = Beginning {
+            handler: hook.handler.clone(),
+            name: context.agent_name().unwrap_or("agent").to_owned(),
+            began: SystemTime::now(),
+            input: None,
+            first: None,
+        };
+        let place = Arc::new(Scope::current().open());
+        Self {
+            owner,
+            number: context.run_id().to_string(),
+            handler: hook.handler.clone(),
+            shared: Arc::clone(&hook.shared),
+            mark: hook.mark.clone().map(OnceLock::from).unwrap_or_default(),
+            is_streaming: context.is_streaming(),
+            place,
+            _polled: hook.shared.strays.polled_here(),
+            state: Mutex::new(State { beginning: Some(Box::new(beginning)), ..State::default() }),
+        }
+    }
+
+    /// Another hook of the same handler says whose the run is.
+    fn joined_by(&self, hook: &RigHandler) {
+        if let Some(mark) = &hook.mark {
+            let _ = self.mark.set(Arc::clone(mark));
+        }
+        let root = {
+            let mut state = lock(&self.state);
+            if let Some(beginning) = &mut state.beginning {
+                beginning.handler = hook.handler.over(&beginning.handler);
+            }
+            state.root.clone()
+        };
+        root.into_iter().for_each(|root| hook.handler.fill(&root));
+    }
+
+    /// The span of the run, which begins with the second event.
+    pub(crate) fn root(&self) -> Span {
+        let beginning = lock(&self.state).beginning.take();
+        if let Some(beginning) = beginning {
+            let Beginning { handler, name, began, input, first } = *beginning;
+            let mut run = Step::new(name, SpanKind::Agent)
+                .started_at(began)
+                .metadata("rig.run_id", self.number.as_str());
+            if let Some(input) = input {
+                run = run.input(input);
+            }
+            let root = self.place.run(|| handler.start(run));
+            lock(&self.state).root = Some(root.clone());
+            if let Some((id, step)) = first {
+                self.begin_other(id, step);
+            }
+            return root;
+        }
+        let state = lock(&self.state);
+        state.root.clone().unwrap_or_else(Span::none)
+    }
+
+    /// Begins a step of the run.
+    pub(crate) fn step(&self, step: Step) -> Span {
+        let root = self.root();
+        self.place.run(|| root.run(|| self.shared.steps.start(step)))
+    }
+
+    /// Runs something in the place of one of its steps.
+    pub(crate) fn place(&self) -> &Arc<OpenScope> {
+        &self.place
+    }
+
+    pub(crate) fn prompted(&self, prompt: &Message) {
+        if let Some(beginning) = &mut lock(&self.state).beginning {
+            beginning.input = Some(message::messages([prompt]));
+        }
+    }
+
+    fn begin(&self, id: EffectId, span: Span, what: What) {
+        lock(&self.state).open.push(OpenStep { id, span, what });
+    }
+
+    fn take(&self, id: EffectId) -> Option<OpenStep> {
+        let mut state = lock(&self.state);
+        let at = state.open.iter().position(|step| step.id == id)?;
+        Some(state.open.remove(at))
+    }
+
+    pub(crate) fn asks_model(&self, id: EffectId, request: &CompletionRequest, turn: usize) {
+        lock(&self.state).preparing = None;
+        let mut step = Step::new("chat", SpanKind::Llm)
+            .input(message::messages(&request.chat_history))
+            .model_parameters(request::parameters(request))
+            .metadata("turn", turn);
+        let offered = [
+            ("tools", request::tools(&request.tools)),
+            ("documents", request::documents(&request.documents)),
+        ];
+        for (key, value) in offered {
+            step = value.into_iter().fold(step, |step, value| step.metadata(key, value));
+        }
+        if let Some(model) = &request.model {
+            step = step.model(model.as_str());
+        }
+        let is_resumed = {
+            let mut state = lock(&self.state);
+            let beginning = state.beginning.as_mut().filter(|beginning| beginning.input.is_none());
+            beginning
+                .map(|beginning| beginning.input = Some(message::messages(request.chat_history.last())))
+                .is_some()
+        };
+        let span = self.step(step);
+        if is_resumed {
+            self.root().set_metadata("rig.resumed", true);
+        }
+        let announced = self.shared.model_calls.announce(request, &span);
+        self.begin(id, span, What::Model { announced, partial: String::new() });
+    }
+
+    /// The model says something.
+    pub(crate) fn token(&self, text: &str) {
+        let mut state = lock(&self.state);
+        let answering = state.open.iter_mut().rev().find_map(|step| match &mut step.what {
+            What::Model { partial, .. } => Some((&step.span, partial)),
+            _ => None,
+        });
+        if let Some((span, partial)) = answering {
+            span.set_first_token();
+            if partial.len() + text.len() <= MAX_PARTIAL {
+                partial.push_str(text);
+            }
+        }
+    }
+
+    pub(crate) fn calls_tool(
+        &self,
+        id: EffectId,
+        name: &str,
+        arguments: &str,
+        call_id: Option<&CallId>,
+        turn: usize,
+    ) {
+        let stray = self.shared.strays.begin();
+        let span = self.step(tool_step(name, arguments, call_id, turn));
+        let call =
+            ToolCall::new(id, span.clone(), Arc::clone(&self.place), stray, self.mark.get().map(Arc::as_ref));
+        self.begin(id, span, What::Tool { call, arguments: arguments.to_owned() });
+    }
+
+    fn begin_other(&self, id: EffectId, step: Step) {
+        let stray = self.shared.strays.begin();
+        let span = self.step(step);
+        self.begin(id, span, What::Other { _stray: stray });
+    }
+
+    /// What came of what was dispatched. With a hook before this one that forbade it, it was not told to this one.
+    pub(crate) fn came_out(&self, event: &OutcomeEvent<'_>) {
+        let step = self.take(event.id);
+        match (event.kind, event.outcome) {
+            (EffectKind::Completion { .. }, outcome) => {
+                if let Some(step) = step {
+                    self.answered(step, outcome);
+                }
+            }
+            (EffectKind::ToolCall { name, args }, outcome) => {
+                let span = match step {
+                    Some(OpenStep { id, span, what: What::Tool { call, arguments } }) => {
+                        // A later hook may have changed them.
+                        if *args != arguments {
+                            span.set_input(parsed(args));
+                        }
+                        if call.over(id) && ran(outcome) {
+                            lock(&self.state).unwrapped.insert(name.clone());
+                        }
+                        span
+                    }
+                    _ => self.step(tool_step(name, args, event.call_id, event.turn)),
+                };
+                tool_ended(span, outcome);
+            }
+            (_, outcome) => {
+                if let Some(step) = step {
+                    other_ended(step.span, outcome);
+                }
+            }
+        }
+    }
+
+    fn answered(&self, step: OpenStep, outcome: &Result<Outcome, ErrorReport>) {
+        self.sent(&step);
+        match outcome {
+            Ok(Outcome::Completion(response)) => {
+                described(&step.span, response);
+                match &response.error {
+                    Some(error) => step.span.fail(error.as_str()),
+                    None => step.span.end(),
+                }
+            }
+            Ok(_) => step.span.end(),
+            Err(report) => {
+                keep_partial(&step);
+                step.span.fail(error_text(report));
+            }
+        }
+    }
+
+    /// A transport need not look for it any more.
+    fn sent(&self, step: &OpenStep) {
+        if let What::Model { announced: Some(number), .. } = step.what {
+            self.shared.model_calls.forget(number);
+        }
+    }
+
+    /// A call that cannot be run as it is. rig tells nothing else of the answer that it is from.
+    pub(crate) fn invalid_call(&self, call: &InvalidToolCallContext) {
+        let answering = {
+            let mut state = lock(&self.state);
+            let at = state.open.iter().position(|step| matches!(step.what, What::Model { .. }));
+            at.map(|at| state.open.remove(at))
+        };
+        if let Some(step) = answering {
+            self.sent(&step);
+            let said = call.chat_history.iter().rev().find_map(|message| match message {
+                Message::Assistant(message) => Some(message::answer(&message.content)),
+                _ => None,
+            });
+            match said {
+                Some(said) => step.span.set_output(said),
+                None => keep_partial(&step),
+            }
+            step.span.end();
+        }
+        let arguments = call.args.as_deref().unwrap_or_default();
+        let step = tool_step(&call.tool_name, arguments, call.tool_call_id.as_ref(), 0);
+        self.step(step).fail(match &call.reason {
+            InvalidToolCallReason::UnknownTool => format!("unknown tool `{}`", call.tool_name),
+            InvalidToolCallReason::DisallowedByToolChoice => {
+                format!("the tool choice does not allow `{}`", call.tool_name)
+            }
+            InvalidToolCallReason::MalformedArguments { error } => {
+                format!("the arguments are not a JSON object: {error}")
+            }
+            _ => "the call cannot be run".to_owned(),
+        });
+    }
+
+    pub(crate) fn settled(&self, outcome: SettledOutcome<'_>) {
+        let root = self.root();
+        // Who it is may have become known during the run.
+        Handler::new().fill(&root);
+        let (open, unwrapped) = self.close();
+        let error = match outcome {
+            SettledOutcome::Error(error) => Some(error),
+            SettledOutcome::Response(_) => None,
+        };
+        for step in open.into_iter().rev() {
+            self.sent(&step);
+            keep_partial(&step);
+            if let What::Tool { call, .. } = &step.what {
+                call.over(step.id);
+            }
+            match error {
+                Some(error) => step.span.fail(error),
+                None => step.span.end(),
+            }
+        }
+        if !unwrapped.is_empty() {
+            root.set_metadata("pandaprobe.unwrapped_tools", unwrapped.into_iter().collect::<Vec<_>>());
+        }
+        match outcome {
+            SettledOutcome::Response(response) => {
+                let content = response.content();
+                let output = match message::answer(content) {
+                    output if !content.is_empty() => output,
+                    _ => json!({"messages": [{"role": "assistant", "content": response.output()}]}),
+                };
+                root.set_output(output);
+                root.end();
+            }
+            SettledOutcome::Error(error) => root.fail(error),
+        }
+    }
+
+    /// What is open, and the tools that ran where another run could have polled them.
+    fn close(&self) -> (Vec<OpenStep>, BTreeSet<String>) {
+        let mut state = lock(&self.state);
+        state.settled = true;
+        state.preparing = None;
+        (std::mem::take(&mut state.open), std::mem::take(&mut state.unwrapped))
+    }
+
+    /// It was dropped before it was settled.
+    fn abandoned(&self) {
+        let root = lock(&self.state).root.clone();
+        let (open, _) = self.close();
+        let is_panic = std::thread::panicking();
+        for step in open.into_iter().rev() {
+            self.sent(&step);
+            keep_partial(&step);
+            let is_answer = matches!(step.what, What::Model { .. });
+            if let What::Tool { call, .. } = &step.what {
+                call.over(step.id);
+            }
+            self.give_up(step.span, is_answer, is_panic);
+        }
+        if let Some(root) = root {
+            self.give_up(root, true, is_panic);
+        }
+    }
+
+    /// A stream may be left by its reader; all else is cancelled.
+    fn give_up(&self, span: Span, is_answer: bool, is_panic: bool) {
+        match (is_panic, is_answer && self.is_streaming) {
+            (true, _) => span.panicked(None),
+            (false, true) => span.stopped_by_reader(),
+            (false, false) => span.cancel(),
+        }
+    }
+}
+
+impl Found {
+    /// A call of the model begins. rig may look documents up for it.
+    pub(crate) fn prepares(&self, prompt: &Message, history: &[Message]) {
+        let mark = self.mark.get();
+        if mark.is_some_and(|mark| !mark.retrieves()) {
+            return;
+        }
+        let query = prompt.rag_text().or_else(|| history.iter().rev().find_map(Message::rag_text));
+        let retrieval = query.and_then(|query| self.shared.retrievals.announce(query, &self.run));
+        let preparing = Preparing { _stray: Some(self.shared.strays.begin()), _retrieval: retrieval };
+        lock(&self.state).preparing = Some(preparing);
+    }
+
+    /// Something else than a model or a tool is called.
+    pub(crate) fn calls(&self, id: EffectId, kind: &EffectKind) {
+        let step = other_step(kind).started_at(SystemTime::now());
+        let mut state = lock(&self.state);
+        match &mut state.beginning {
+            Some(beginning) if self.is_first => beginning.first = Some((id, step)),
+            _ => {
+                drop(state);
+                self.begin_other(id, step);
+            }
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !lock(&self.state).settled {
+            self.abandoned();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the model had said when it was interrupted.
+fn keep_partial(step: &OpenStep) {
+    if let What::Model { partial, .. } = &step.what
+        && !partial.is_empty()
+    {
+        step.span.set_output(json!({"messages": [{"role": "assistant", "content": partial}]}));
+    }
+}
+
+fn described(span: &Span, response: &CompletionResponse) {
+    span.set_output(message::answer(&response.choice));
+    let origin = &response.origin;
+    span.set_model(origin.response_model.as_deref().unwrap_or(&origin.model));
+    if let Some(usage) = request::usage(&response.usage) {
+        span.set_token_usage(usage);
+    }
+    if let Some(cost) = request::cost(&response.usage) {
+        span.set_cost(cost);
+    }
+    let notes = [
+        ("provider", Some(origin.provider.clone())),
+        ("finish_reason", request::finish_reason(response)),
+        ("reasoning_summary", message::reasoning(&response.choice)),
+        ("response_id", origin.response_id.clone()),
+        ("request_id", response.provider_request_id.clone()),
+    ];
+    for (key, value) in notes {
+        if let Some(value) = value {
+            span.set_metadata(key, value);
+        }
+    }
+}
+
+/// As with all providers: the status first.
+fn error_text(report: &ErrorReport) -> String {
+    let causes = report.source_chain.iter().filter(|cause| !report.message.contains(cause.as_str()));
+    let text = [&report.message].into_iter().chain(causes).map(String::as_str).collect::<Vec<_>>().join(": ");
+    match report.http_status {
+        Some(status) if !text.contains(&status.to_string()) => format!("{status}: {text}"),
+        _ => text,
+    }
+}
+
+fn tool_step(name: &str, arguments: &str, call_id: Option<&CallId>, turn: usize) -> Step {
+    let step = Step::new(name, SpanKind::Tool).input(parsed(arguments));
+    let step = if turn > 0 { step.metadata("turn", turn) } else { step };
+    call_id.into_iter().fold(step, |step, id| step.metadata("call_id", id.to_string()))
+}
+
+/// JSON, or the text if it is none.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+/// Whether the tool's own code ran.
+fn ran(outcome: &Result<Outcome, ErrorReport>) -> bool {
+    match outcome {
+        Ok(Outcome::ToolResult { result }) => !result.is_skipped(),
+        _ => true,
+    }
+}
+
+fn tool_ended(span: Span, outcome: &Result<Outcome, ErrorReport>) {
+    match outcome {
+        Ok(Outcome::ToolResult { result }) => tool_gave(span, result),
+        Ok(_) => span.end(),
+        Err(report) => span.fail(error_text(report)),
+    }
+}
+
+fn tool_gave(span: Span, result: &ToolResult) {
+    let output = result.output();
+    if let Some(text) = output.as_text() {
+        span.set_output(parsed_object(text));
+    } else {
+        span.set_output(message::tool_result(output.as_content()));
+    }
+    if result.is_skipped() {
+        span.set_metadata("skipped", true);
+    }
+    // What the model is told of an error is not what went wrong.
+    let Some(error) = result.error().or_else(|| result.refusal()) else {
+        return span.end();
+    };
+    span.set_metadata("error_kind", error.kind().as_str());
+    if result.is_refused() {
+        span.set_metadata("refused", true);
+    }
+    span.fail(error.error_text());
+}
+
+/// A result that is JSON, as tools of rig give their values.
+fn parsed_object(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
+        _ => text.into(),
+    }
+}
+
+fn other_step(kind: &EffectKind) -> Step {
+    match kind {
+        EffectKind::Memory { op } => {
+            let (name, input) = match op {
+                MemoryOp::Load { conversation } => {
+                    ("memory.load", json!({"conversation": conversation.to_string()}))
+                }
+                MemoryOp::Append { conversation, messages } => {
+                    let mut input = message::messages(messages);
+                    input["conversation"] = conversation.to_string().into();
+                    ("memory.append", input)
+                }
+                MemoryOp::Clear { conversation } => {
+                    ("memory.clear", json!({"conversation": conversation.to_string()}))
+                }
+            };
+            Step::new(name, SpanKind::Other).input(input)
+        }
+        EffectKind::Retrieve { query } => {
+            let (RetrieveQuery::TopN { req } | RetrieveQuery::TopNIds { req }) = query;
+            Step::new("retrieve", SpanKind::Retriever).input(index::asked(req))
+        }
+        EffectKind::Embed { inputs } => {
+            let input = match inputs {
+                EmbedInputs::Texts(texts) => {
+                    let texts = texts.iter().map(|text| json!({"role": "user", "content": text}));
+                    json!({"messages": texts.collect::<Vec<_>>()})
+                }
+                EmbedInputs::Images(images) => {
+                    let sizes = images.iter().map(|image| json!({"type": "image", "bytes": image.len()}));
+                    json!({"messages": [{"role": "user", "content": sizes.collect::<Vec<_>>()}]})
+                }
+            };
+            Step::new("embed", SpanKind::Embedding).input(input)
+        }
+        EffectKind::Rerank { request } => Step::new("rerank", SpanKind::Retriever)
+            .input(json!({"query": request.query, "documents": request.documents})),
+        EffectKind::Custom { kind, payload } => {
+            Step::new(kind.to_string(), SpanKind::Other).input(payload.clone())
+        }
+        other => Step::new(other.name(), SpanKind::Other),
+    }
+}
+
+fn other_ended(span: Span, outcome: &Result<Outcome, ErrorReport>) {
+    match outcome {
+        Ok(Outcome::Memory(MemoryOutcome::Loaded { messages })) => {
+            span.set_output(message::messages(messages))
+        }
+        Ok(Outcome::Documents(documents)) => span.set_output(found(documents)),
+        Ok(Outcome::Embeddings(EmbedOutputs::Texts(response) | EmbedOutputs::Images(response))) => {
+            embedded(&span, response);
+        }
+        Ok(Outcome::Reranked(response)) => reranked(&span, response),
+        Ok(Outcome::Custom { payload }) => span.set_output(payload.clone()),
+        Ok(_) => {}
+        Err(report) => return span.fail(error_text(report)),
+    }
+    span.end();
+}
+
+fn found(documents: &RetrievedDocuments) -> Value {
+    match documents {
+        RetrievedDocuments::Scored(found) => found
+            .iter()
+            .map(|(score, id, document)| index::document(id, *score, Some(document.clone())))
+            .collect(),
+        RetrievedDocuments::Ids(found) => {
+            found.iter().map(|(score, id)| index::document(id, *score, None)).collect()
+        }
+    }
+}
+
+/// Never the vectors: how many, and of what length.
+fn embedded(span: &Span, response: &EmbeddingResponse) {
+    let dimensions = response.embeddings.first().map(|embedding| embedding.vec.len());
+    span.set_output(json!({"count": response.embeddings.len(), "dimensions": dimensions}));
+    if let Some(model) = &response.model {
+        span.set_model(model.as_str());
+    }
+    if let Some(usage) = request::usage(&response.usage) {
+        span.set_token_usage(usage);
+    }
+}
+
+fn reranked(span: &Span, response: &RerankResponse) {
+    let ranks =
+        response.results.iter().map(|rank| json!({"index": rank.index, "score": rank.relevance_score}));
+    span.set_output(ranks.collect::<Value>());
+    if let Some(model) = &response.model {
+        span.set_model(model.as_str());
+    }
+}

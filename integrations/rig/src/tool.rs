@@ -1,0 +1,229 @@
+//! Tools that run where they belong, whoever polls them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use pandaprobe_core::{OpenScope, Outcome, Scope, Span, Stray, watched};
+use rig_agent::{
+    Agent,
+    bus::Dispatcher,
+    tool::{RegisteredTool, ToolSet},
+};
+use rig_core::{
+    DynModel,
+    effect::{EffectFamily, EffectId, EffectKind, HandlerDescriptor, HandlerKey, family, model_key},
+    http_client::{
+        Error, HttpClientExt, LazyBody, MultipartForm, Request, Response, Result, StreamingResponse,
+    },
+    operation::Completion,
+    providers::openai::OpenAIConfig,
+    serve::{Dispatch, ErasedHandler, Reply, Serve},
+    wasm_compat::WasmCompatSend,
+};
+
+/// How the layer is called among those of a tool.
+const LAYER: &str = "pandaprobe";
+
+/// A tool in the place of the call that it answers. Runs of one agent, and all agents that share the tool, poll each
+/// other's calls, so where it is polled says nothing.
+struct PlacedTool {
+    inner: ErasedHandler,
+}
+
+impl Serve for PlacedTool {
+    type Family = family::Dynamic;
+
+    fn descriptor(&self) -> HandlerDescriptor {
+        let mut descriptor = self.inner.descriptor();
+        descriptor.layers.push(LAYER.to_owned());
+        descriptor
+    }
+
+    async fn serve(&self, kind: EffectKind, dispatch: Dispatch) -> Reply {
+        // The application runs it itself, where that is right.
+        let Some(bus) = dispatch.scope::<Dispatcher>().filter(|_| pandaprobe_core::is_enabled()) else {
+            return self.inner.handle(kind, dispatch).await;
+        };
+        let call = ToolCall::served(dispatch.id(), &bus);
+        let answer = self.inner.handle(kind, dispatch);
+        match call {
+            Some(call) => call.run(answer).await,
+            None => Scope::nowhere().scope(answer).await,
+        }
+    }
+}
+
+/// A call of a tool that a hook records.
+#[derive(Debug)]
+pub(crate) struct ToolCall {
+    pub(crate) span: Span,
+    place: Arc<OpenScope>,
+    /// Until it runs in its place.
+    stray: Mutex<Option<Stray>>,
+    /// Of the agent that calls.
+    mark: Option<HandlerKey>,
+}
+
+/// Calls that may be served, by the number they have on their bus. Other buses have the same numbers.
+static CALLS: LazyLock<Mutex<HashMap<EffectId, Vec<Arc<ToolCall>>>>> = LazyLock::new(Mutex::default);
+
+impl ToolCall {
+    /// A call of the agent with that mark. Without one, its tools cannot find it.
+    pub(crate) fn new(
+        id: EffectId,
+        span: Span,
+        place: Arc<OpenScope>,
+        stray: Stray,
+        mark: Option<&AgentMark>,
+    ) -> Arc<Self> {
+        let mark = mark.and_then(|mark| mark.key.get().cloned());
+        let call = Arc::new(Self { span, place, stray: Mutex::new(Some(stray)), mark });
+        if call.mark.is_some() {
+            calls().entry(id).or_default().push(Arc::clone(&call));
+        }
+        call
+    }
+
+    /// The call has ended. Whether its tool ran, as far as it did, in the wrong place.
+    pub(crate) fn over(self: &Arc<Self>, id: EffectId) -> bool {
+        if self.mark.is_some() {
+            let mut calls = calls();
+            if let Some(same_number) = calls.get_mut(&id) {
+                same_number.retain(|call| !Arc::ptr_eq(call, self));
+                if same_number.is_empty() {
+                    calls.remove(&id);
+                }
+            }
+        }
+        lock(&self.stray).take().is_some()
+    }
+
+    /// The call that `bus` serves under that number.
+    fn served(id: EffectId, bus: &Dispatcher) -> Option<Arc<Self>> {
+        let same_number = calls().get(&id).cloned()?;
+        let is_on_bus = |mark: &HandlerKey| bus.descriptor(mark).is_some();
+        same_number.into_iter().rev().find(|call| call.mark.as_ref().is_some_and(is_on_bus))
+    }
+
+    async fn run<T>(self: Arc<Self>, answer: impl Future<Output = T>) -> T {
+        lock(&self.stray).take();
+        let inside = self.place.run(|| self.span.scope(answer));
+        let told = move |outcome: Outcome<'_, T>| {
+            if let Outcome::Panicked(message) = outcome {
+                self.span.clone().panicked(message);
+            }
+        };
+        watched(inside, told).await
+    }
+}
+
+fn calls() -> MutexGuard<'static, HashMap<EffectId, Vec<Arc<ToolCall>>>> {
+    lock(&CALLS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// By what tools know the agent that calls them: a model on its bus that no other has, and nobody asks. Hooks cannot see
+/// what bus they are on, and tools see nothing else.
+#[derive(Debug)]
+pub(crate) struct AgentMark {
+    label: String,
+    /// Once it is on the bus.
+    key: OnceLock<HandlerKey>,
+    retrieves: AtomicBool,
+}
+
+impl AgentMark {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let label = format!("{LAYER}#{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Self { label, key: OnceLock::new(), retrieves: AtomicBool::new(false) }
+    }
+
+    /// Marks the agent, and has its tools run in their places.
+    pub(crate) fn put_on(&self, agent: &Agent) {
+        let retrieves = agent.required_row().iter().any(|(_, family)| *family == EffectFamily::Retrieve);
+        self.retrieves.store(retrieves, Ordering::Release);
+        agent.register_model(self.label.as_str(), nobody());
+        let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
+        if agent.handler_descriptor(&key).is_some() {
+            let _ = self.key.set(key);
+        }
+        place_tools(agent);
+    }
+
+    /// Whether the agent looks things up by itself before it asks its model.
+    pub(crate) fn retrieves(&self) -> bool {
+        self.retrieves.load(Ordering::Acquire)
+    }
+}
+
+fn place_tools(agent: &Agent) {
+    let server = agent.tool_server_handle();
+    let tools = server.toolset();
+    let exposed: HashSet<&str> = tools.always_exposed_names().collect();
+    let (mut placed, mut retrieved) = (ToolSet::default(), ToolSet::default());
+    for (name, tool) in tools.iter() {
+        let is_placed = tool.handler().descriptor().layers.iter().any(|layer| layer == LAYER);
+        // What is no tool by its own account stays as it is.
+        let Ok(wrapped) = RegisteredTool::from_handler(PlacedTool { inner: tool.handler().clone() }) else {
+            continue;
+        };
+        if !is_placed {
+            // Under the same key, so that it takes the place of the other.
+            let wrapped = wrapped.with_key(tool.key().clone());
+            if exposed.contains(name) { &mut placed } else { &mut retrieved }.add_registered_tool(wrapped);
+        }
+    }
+    placed.add_retrievable_tools(retrieved);
+    server.add_tools(placed);
+}
+
+/// A model that answers nothing.
+fn nobody() -> DynModel<Completion> {
+    OpenAIConfig::new("").connect(Nowhere).chat(LAYER).erase()
+}
+
+#[derive(Clone)]
+struct Nowhere;
+
+impl HttpClientExt for Nowhere {
+    fn send<T, U>(
+        &self,
+        _: Request<T>,
+    ) -> impl Future<Output = Result<Response<LazyBody<U>>>> + WasmCompatSend + 'static
+    where
+        T: Into<Bytes> + WasmCompatSend,
+        U: From<Bytes> + WasmCompatSend + 'static,
+    {
+        std::future::ready(Err(Error::StreamEnded))
+    }
+
+    fn send_multipart<U>(
+        &self,
+        _: Request<MultipartForm>,
+    ) -> impl Future<Output = Result<Response<LazyBody<U>>>> + WasmCompatSend + 'static
+    where
+        U: From<Bytes> + WasmCompatSend + 'static,
+    {
+        std::future::ready(Err(Error::StreamEnded))
+    }
+
+    fn send_streaming<T>(
+        &self,
+        _: Request<T>,
+    ) -> impl Future<Output = Result<StreamingResponse>> + WasmCompatSend
+    where
+        T: Into<Bytes> + WasmCompatSend,
+    {
+        std::future::ready(Err(Error::StreamEnded))
+    }
+}

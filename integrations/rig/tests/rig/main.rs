@@ -1,0 +1,4 @@
+//! rig's agents, models and indexes, recorded.
+
+mod kit;
+mod tree;
