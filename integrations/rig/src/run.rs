@@ -220,9 +220,12 @@ impl Run {
     }
 
     pub(crate) fn prompted(&self, prompt: &Message) {
+        let input = message::messages([prompt]);
         if let Some(beginning) = &mut lock(&self.state).beginning {
-            beginning.input = Some(message::messages([prompt]));
+            beginning.input = Some(input);
+            return;
         }
+        self.root().set_input(input);
     }
 
     fn begin(&self, id: EffectId, span: Span, what: What) {
@@ -304,6 +307,8 @@ impl Run {
 
     /// What came of what was dispatched. With a hook before this one that forbade it, it was not told to this one.
     pub(crate) fn came_out(&self, event: &OutcomeEvent<'_>) {
+        // With all that began before it.
+        let _ = self.root();
         let step = self.take(event.id);
         match (event.kind, event.outcome) {
             (EffectKind::Completion { .. }, outcome) => {

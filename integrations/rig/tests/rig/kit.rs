@@ -1,12 +1,15 @@
 //! What the tests of agents share: tools, and answers of a model.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use rig_agent::tool::{Tool, ToolContext};
+use rig_agent::{
+    run::ModelTurn,
+    tool::{Tool, ToolContext},
+};
 use rig_core::{
     completion::{
         Usage,
-        message::{AssistantContent, ToolCall, ToolFunction, ToolName},
+        message::{AssistantContent, AssistantMessage, ToolCall, ToolFunction, ToolName},
     },
     test_utils::{MockStreamEvent, MockTurn, mock_final},
 };
@@ -68,4 +71,10 @@ pub(crate) fn tokens(input: u64, output: u64) -> Usage {
 pub(crate) fn stream(texts: &[&str]) -> Vec<MockStreamEvent> {
     let texts = texts.iter().map(|text| MockStreamEvent::text(*text));
     texts.chain([MockStreamEvent::FinalResponse(mock_final(tokens(3, 2)))]).collect()
+}
+
+/// An answer of the model, for a run that is driven by hand.
+pub(crate) fn model_turn(content: Vec<AssistantContent>, tools: &[String]) -> ModelTurn {
+    let tools: BTreeSet<String> = tools.iter().cloned().collect();
+    ModelTurn::new(AssistantMessage::default(), content, Usage::new(), tools.clone(), tools, Value::Null)
 }
