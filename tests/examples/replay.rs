@@ -14,21 +14,11 @@ use pandaprobe::{HttpHandler, OpenAiHandler, SpanData, SpanKind, testing::captur
 use pandaprobe_wire::{Exchange, LlmRecord};
 use reqwest::header::CONTENT_TYPE;
 use reqwest_middleware::ClientBuilder;
-use serde::Deserialize;
+use pandaprobe_tests::fidelity::{Replayed, line};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-#[derive(Deserialize)]
-struct Recorded {
-    id: String,
-    base: String,
-    path: String,
-    dialect: String,
-    streaming: bool,
-    body: Value,
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
@@ -39,7 +29,7 @@ async fn main() -> Outcome<()> {
         _ => return Err("usage: replay openai|http URL".into()),
     };
     let http = reqwest::Client::new();
-    let index: Vec<Recorded> = http.get(format!("{url}/index")).send().await?.json().await?;
+    let index: Vec<Replayed> = http.get(format!("{url}/index")).send().await?.json().await?;
     for recorded in index.iter().filter(|recorded| recorded.dialect != "other") {
         let (spans, expected) = if over_http {
             let captured = capture(|| send(url, &http, recorded)).await;
@@ -57,13 +47,13 @@ async fn main() -> Outcome<()> {
             return Err(format!("{}: not one call was traced: {spans:?}", recorded.id).into());
         };
         expected.map_or(Ok(()), |record| compare(&recorded.id, call, record))?;
-        println!("{}", line(recorded, call));
+        println!("{}", line(recorded, &json!(call)));
     }
     Ok(())
 }
 
 /// Sends a request, and decodes the answer that the caller gets.
-async fn send(url: &str, http: &reqwest::Client, recorded: &Recorded) -> Outcome<LlmRecord> {
+async fn send(url: &str, http: &reqwest::Client, recorded: &Replayed) -> Outcome<LlmRecord> {
     let client = ClientBuilder::new(http.clone()).with(HttpHandler::new()).build();
     let body = recorded.body.as_str().map_or_else(|| recorded.body.to_string(), str::to_owned);
     let mut exchange = Exchange::new(&recorded.path, body.as_bytes());
@@ -111,15 +101,13 @@ fn given(usage: &pandaprobe_wire::Usage) -> Value {
 
 /// Says whether it is of a dialect that the client speaks. What the caller sees is not of interest: many of the
 /// answers are errors.
-async fn drive(url: &str, http: &reqwest::Client, recorded: &Recorded) -> Outcome<bool> {
+async fn drive(url: &str, http: &reqwest::Client, recorded: &Replayed) -> Outcome<bool> {
     let config =
         OpenAIConfig::new().with_api_base(format!("{url}{}", recorded.base)).with_api_key("recorded");
     let service =
         ServiceBuilder::new().layer(OpenAiHandler::new().layer()).service(ReqwestService::new(http.clone()));
     let client: Client<OpenAIConfig> = Client::with_config(config).with_http_service(service);
-    // Bodies that are no JSON are those of other dialects.
-    let body = recorded.body.as_str().and_then(|text| serde_json::from_str(text).ok());
-    let body: Value = body.unwrap_or_else(|| recorded.body.clone());
+    let body = recorded.json();
     match (recorded.dialect.as_str(), recorded.streaming) {
         ("openai-chat" | "mistral-chat", false) => drop(client.chat().create_byot::<_, Value>(body).await),
         ("openai-chat" | "mistral-chat", true) => {
@@ -137,38 +125,4 @@ async fn drive(url: &str, http: &reqwest::Client, recorded: &Recorded) -> Outcom
         _ => return Ok(false),
     }
     Ok(true)
-}
-
-/// What a span says, in the schema of the scorer.
-fn line(recorded: &Recorded, span: &SpanData) -> Value {
-    let none = Value::Null;
-    let first = span.output.as_ref().map_or(&none, |output| &output["messages"][0]);
-    let calls = first["tool_calls"].as_array().into_iter().flatten();
-    let calls: Vec<Value> = calls
-        .map(|call| {
-            let function = &call["function"];
-            let text = function["arguments"].as_str().unwrap_or_default();
-            let arguments = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
-            json!({"id": call["id"], "name": function["name"], "arguments": arguments})
-        })
-        .collect();
-    json!({
-        "id": recorded.id,
-        "streaming": recorded.streaming,
-        "model_responded": span.model,
-        "choices": span.metadata.get("choices"),
-        "output_text": text(&first["content"]),
-        "tool_calls": calls,
-        "reasoning_text": span.metadata.get("reasoning_summary"),
-        "usage": span.token_usage,
-        "finish_reason": span.metadata.get("finish_reason"),
-        "error": span.error,
-    })
-}
-
-/// The text of a message's content: a string, or parts of which some are text.
-fn text(content: &Value) -> Value {
-    let parts =
-        content.as_array().map(|parts| parts.iter().filter_map(|part| part["text"].as_str()).collect());
-    parts.map_or_else(|| content.clone(), Value::String)
 }

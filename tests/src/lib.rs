@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod contract;
+pub mod fidelity;
 pub mod golden;
 pub mod provider;
 pub mod shared;

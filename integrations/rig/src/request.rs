@@ -76,13 +76,14 @@ pub(crate) fn cost(usage: &Usage) -> Option<Cost> {
 }
 
 /// Where providers say why they stopped.
-const FINISH_REASONS: [&str; 6] = [
+const FINISH_REASONS: [&str; 7] = [
     "/choices/0/finish_reason",
     "/stop_reason",
     "/stopReason",
     "/candidates/0/finishReason",
     "/done_reason",
     "/incomplete_details/reason",
+    "/status",
 ];
 
 /// Why the model stopped: the provider's own word, else rig's.
