@@ -11,10 +11,10 @@ use std::error::Error;
 use async_openai::{Client, config::OpenAIConfig, middleware::ReqwestService};
 use futures_util::StreamExt;
 use pandaprobe::{HttpHandler, OpenAiHandler, SpanData, SpanKind, testing::capture};
+use pandaprobe_tests::fidelity::{Replayed, line};
 use pandaprobe_wire::{Exchange, LlmRecord};
 use reqwest::header::CONTENT_TYPE;
 use reqwest_middleware::ClientBuilder;
-use pandaprobe_tests::fidelity::{Replayed, line};
 use serde_json::{Value, json};
 use tower::ServiceBuilder;
 

@@ -13,6 +13,7 @@ use pandaprobe_core::{SpanData, SpanKind, testing::capture};
 use pandaprobe_rig::{BuildTraced, RigHandler};
 use pandaprobe_tests::fidelity::{Replayed, line};
 use rig::{
+    completion::{CompletionRequest, ToolDefinition},
     core::{
         driver::Model,
         http_client::DynHttpClient,
@@ -23,7 +24,6 @@ use rig::{
         },
         wire::Wire,
     },
-    completion::{CompletionRequest, ToolDefinition},
     http_client::ReqwestClient,
     message::{Message, ToolName},
     operation::{Completion, Embedding},
@@ -107,7 +107,9 @@ async fn ask(way: Way, asked: Asked, base: String, replayed: &Replayed) -> Outco
     };
     let gemini = || GeminiConfig::new("key").with_base_url(&base).connect(transport.clone());
     match (asked, replayed.provider.as_str(), replayed.path.as_str()) {
-        (Asked::Chat, "openai", "/v1/responses") => chat(way, openai().responses(name), &request, replayed).await,
+        (Asked::Chat, "openai", "/v1/responses") => {
+            chat(way, openai().responses(name), &request, replayed).await
+        }
         (Asked::Chat, "openai" | "mistral", "/v1/chat/completions") => {
             chat(way, openai().chat(name), &request, replayed).await
         }
@@ -118,7 +120,9 @@ async fn ask(way: Way, asked: Asked, base: String, replayed: &Replayed) -> Outco
         (Asked::Chat, "gemini", path) if path.contains("enerateContent") => {
             chat(way, gemini().completion(name), &request, replayed).await
         }
-        (Asked::Embeddings, "openai" | "mistral", _) => embed(openai().embedding(name, None), replayed, &base).await,
+        (Asked::Embeddings, "openai" | "mistral", _) => {
+            embed(openai().embedding(name, None), replayed, &base).await
+        }
         (Asked::Embeddings, "gemini", _) => embed(gemini().embedding(name, None), replayed, &base).await,
         (_, provider, path) => Err(format!("rig has no client of {provider} for {path}").into()),
     }
@@ -130,7 +134,12 @@ fn model_name(replayed: &Replayed, request: &Value) -> Outcome<String> {
     Ok(named.ok_or("the request names no model")?.to_owned())
 }
 
-async fn chat<W>(way: Way, model: Model<W, DynHttpClient>, request: &Value, replayed: &Replayed) -> Outcome<()>
+async fn chat<W>(
+    way: Way,
+    model: Model<W, DynHttpClient>,
+    request: &Value,
+    replayed: &Replayed,
+) -> Outcome<()>
 where
     W: Wire<Op = Completion, Payload = rig::core::wire::Encoded, Frame = rig::core::wire::WireFrame>,
 {
@@ -139,7 +148,10 @@ where
     match (way, replayed.streaming) {
         (Way::Agent, streaming) => {
             // Its transport is traced too, and each call is one span all the same.
-            let mut builder = AgentBuilder::new(handler.model(model)).max_tokens(64).default_max_turns(1).dynamic_tools(vec![]);
+            let mut builder = AgentBuilder::new(handler.model(model))
+                .max_tokens(64)
+                .default_max_turns(1)
+                .dynamic_tools(vec![]);
             for name in tool_names(request) {
                 builder = builder.dynamic_tool(tool(&name)?);
             }
@@ -191,7 +203,8 @@ where
     W: Wire<Op = Embedding, Payload = rig::core::wire::Encoded, Frame = rig::core::wire::WireFrame>,
 {
     // As many as were asked for, since rig counts the answers.
-    let answer: Value = reqwest::Client::new().post(format!("{base}{}", replayed.path)).send().await?.json().await?;
+    let answer: Value =
+        reqwest::Client::new().post(format!("{base}{}", replayed.path)).send().await?.json().await?;
     let vectors = answer["data"].as_array().or(answer["embeddings"].as_array()).map_or(1, Vec::len);
     let texts: Vec<String> = (0..vectors.max(1)).map(|nth| format!("text {nth}")).collect();
     drop(RigHandler::new().model(model).call(texts).await);

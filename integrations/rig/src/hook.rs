@@ -1,9 +1,9 @@
 //! The hook of rig's agents: what happens in a run, told to the run's record.
 
 use rig_agent::agent::{
-    AgentHook, CompletionCallAction, CompletionCallEvent, DispatchAction, DispatchEvent, HookContext,
-    InvalidToolCallAction, InvalidToolCallContext, ObservationAction, OutcomeAction, OutcomeEvent,
-    ReasoningDelta, RunSettled, RunStart, RunStartAction, StepEventKind, TextDelta, ToolCallDelta,
+    AgentHook, DispatchAction, DispatchEvent, HookContext, InvalidToolCallAction, InvalidToolCallContext,
+    ObservationAction, OutcomeAction, OutcomeEvent, ReasoningDelta, RunSettled, RunStart, RunStartAction,
+    StepEventKind, TextDelta, ToolCallDelta,
 };
 use rig_core::effect::EffectKind;
 
@@ -20,20 +20,9 @@ impl AgentHook for RigHandler {
 
     async fn on_run_start(&self, context: &HookContext, event: RunStart<'_>) -> RunStartAction {
         if let Some(run) = self.run(context) {
-            run.prompted(event.prompt);
+            run.prompted(event.prompt, event.history);
         }
         RunStartAction::Continue
-    }
-
-    async fn on_completion_call(
-        &self,
-        context: &HookContext,
-        event: CompletionCallEvent<'_>,
-    ) -> CompletionCallAction {
-        if let Some(run) = self.run(context) {
-            run.prepares(event.prompt, event.history);
-        }
-        CompletionCallAction::Continue
     }
 
     async fn on_dispatch(&self, context: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
@@ -95,8 +84,8 @@ impl AgentHook for RigHandler {
     }
 
     fn observes(&self, kind: StepEventKind) -> bool {
-        // The outcome of the call says the same.
-        kind != StepEventKind::ModelTurnFinished
+        // What is dispatched, and its outcome, say the same.
+        !matches!(kind, StepEventKind::CompletionCall | StepEventKind::ModelTurnFinished)
     }
 }
 

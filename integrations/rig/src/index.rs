@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use pandaprobe_core::{ErrorText, Outcome, Run as Step, Scope, Scoped, Span, SpanKind, watched};
+use pandaprobe_core::{ErrorText, Outcome, Run as Step, Scope, Scoped, Span, SpanKind, is_enabled, watched};
 use rig_core::{
     vector_store::{
         VectorSearchIdResult, VectorSearchRequest, VectorSearchResult, VectorStoreError, VectorStoreIndex,
@@ -111,7 +111,7 @@ impl<I> TracedIndex<I> {
     fn begin<F: Future>(&self, input: Value, query: &str, search: F) -> (Span, Scoped<F>) {
         let step = Step::new("retrieve", SpanKind::Retriever).input(input);
         // Runs poll each other's retrievals. What is current then is another's, perhaps.
-        if !self.handler.shared.strays.is_about() {
+        if !self.handler.shared.strays.is_polled_here() {
             let span = self.handler.handler.start(step);
             let search = span.scope(search);
             return (span, search);
@@ -129,10 +129,6 @@ impl<I> TracedIndex<I> {
             }),
         }
     }
-
-    fn is_enabled(&self) -> bool {
-        self.handler.handler.is_enabled()
-    }
 }
 
 impl<I: VectorStoreIndex> VectorStoreIndex for TracedIndex<I> {
@@ -142,7 +138,7 @@ impl<I: VectorStoreIndex> VectorStoreIndex for TracedIndex<I> {
         &self,
         request: VectorSearchRequest<Self::Filter>,
     ) -> Result<Vec<VectorSearchResult<T>>, VectorStoreError> {
-        if !self.is_enabled() {
+        if !is_enabled() {
             return self.inner.top_n(request).await;
         }
         let (input, query) = (asked(&request), request.query().to_owned());
@@ -163,7 +159,7 @@ impl<I: VectorStoreIndex> VectorStoreIndex for TracedIndex<I> {
         &self,
         request: VectorSearchRequest<Self::Filter>,
     ) -> Result<Vec<VectorSearchIdResult>, VectorStoreError> {
-        if !self.is_enabled() {
+        if !is_enabled() {
             return self.inner.top_n_ids(request).await;
         }
         let (input, query) = (asked(&request), request.query().to_owned());

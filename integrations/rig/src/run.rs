@@ -76,7 +76,7 @@ struct Beginning {
 /// From a call of the model until its request is complete: what rig looks up meanwhile, it looks up unseen.
 #[derive(Debug)]
 struct Preparing {
-    _stray: Option<Stray>,
+    _stray: Stray,
     _retrieval: Option<index::Announced>,
 }
 
@@ -219,15 +219,6 @@ impl Run {
         &self.place
     }
 
-    pub(crate) fn prompted(&self, prompt: &Message) {
-        let input = message::messages([prompt]);
-        if let Some(beginning) = &mut lock(&self.state).beginning {
-            beginning.input = Some(input);
-            return;
-        }
-        self.root().set_input(input);
-    }
-
     fn begin(&self, id: EffectId, span: Span, what: What) {
         lock(&self.state).open.push(OpenStep { id, span, what });
     }
@@ -303,59 +294,6 @@ impl Run {
         let stray = self.shared.strays.begin();
         let span = self.step(step);
         self.begin(id, span, What::Other { _stray: stray });
-    }
-
-    /// What came of what was dispatched. With a hook before this one that forbade it, it was not told to this one.
-    pub(crate) fn came_out(&self, event: &OutcomeEvent<'_>) {
-        // With all that began before it.
-        let _ = self.root();
-        let step = self.take(event.id);
-        match (event.kind, event.outcome) {
-            (EffectKind::Completion { .. }, outcome) => {
-                if let Some(step) = step {
-                    self.answered(step, outcome);
-                }
-            }
-            (EffectKind::ToolCall { name, args }, outcome) => {
-                let span = match step {
-                    Some(OpenStep { id, span, what: What::Tool { call, arguments } }) => {
-                        // A later hook may have changed them.
-                        if *args != arguments {
-                            span.set_input(parsed(args));
-                        }
-                        if call.over(id) && ran(outcome) {
-                            lock(&self.state).unwrapped.insert(name.clone());
-                        }
-                        span
-                    }
-                    _ => self.step(tool_step(name, args, event.call_id, event.turn)),
-                };
-                tool_ended(span, outcome);
-            }
-            (_, outcome) => {
-                if let Some(step) = step {
-                    other_ended(step.span, outcome);
-                }
-            }
-        }
-    }
-
-    fn answered(&self, step: OpenStep, outcome: &Result<Outcome, ErrorReport>) {
-        self.sent(&step);
-        match outcome {
-            Ok(Outcome::Completion(response)) => {
-                described(&step.span, response);
-                match &response.error {
-                    Some(error) => step.span.fail(error.as_str()),
-                    None => step.span.end(),
-                }
-            }
-            Ok(_) => step.span.end(),
-            Err(report) => {
-                keep_partial(&step);
-                step.span.fail(error_text(report));
-            }
-        }
     }
 
     /// A transport need not look for it any more.
@@ -473,16 +411,82 @@ impl Run {
 }
 
 impl Found {
-    /// A call of the model begins. rig may look documents up for it.
-    pub(crate) fn prepares(&self, prompt: &Message, history: &[Message]) {
-        let mark = self.mark.get();
-        if mark.is_some_and(|mark| !mark.retrieves()) {
+    pub(crate) fn prompted(&self, prompt: &Message, history: &[Message]) {
+        self.prepares(history.iter().chain([prompt]));
+        let input = message::messages([prompt]);
+        if let Some(beginning) = &mut lock(&self.state).beginning {
+            beginning.input = Some(input);
             return;
         }
-        let query = prompt.rag_text().or_else(|| history.iter().rev().find_map(Message::rag_text));
+        self.root().set_input(input);
+    }
+
+    /// Until the model is asked, rig may look documents up for what the user said last, before it tells this hook.
+    fn prepares<'a>(&self, conversation: impl DoubleEndedIterator<Item = &'a Message>) {
+        if self.mark.get().is_some_and(|mark| !mark.retrieves()) {
+            return;
+        }
+        let query = conversation.rev().find_map(Message::rag_text);
         let retrieval = query.and_then(|query| self.shared.retrievals.announce(query, &self.run));
-        let preparing = Preparing { _stray: Some(self.shared.strays.begin()), _retrieval: retrieval };
+        let preparing = Preparing { _stray: self.shared.strays.begin(), _retrieval: retrieval };
         lock(&self.state).preparing = Some(preparing);
+    }
+
+    /// What came of what was dispatched. With a hook before this one that forbade it, it was not told to this one.
+    pub(crate) fn came_out(&self, event: &OutcomeEvent<'_>) {
+        // With all that began before it.
+        let _ = self.root();
+        let step = self.take(event.id);
+        match (event.kind, event.outcome) {
+            (EffectKind::Completion { .. }, outcome) => {
+                if let Some(step) = step {
+                    self.answered(step, event.kind, outcome);
+                }
+            }
+            (EffectKind::ToolCall { name, args }, outcome) => {
+                let span = match step {
+                    Some(OpenStep { id, span, what: What::Tool { call, arguments } }) => {
+                        // A later hook may have changed them.
+                        if *args != arguments {
+                            span.set_input(parsed(args));
+                        }
+                        if call.over(id) && ran(outcome) {
+                            lock(&self.state).unwrapped.insert(name.clone());
+                        }
+                        span
+                    }
+                    _ => self.step(tool_step(name, args, event.call_id, event.turn)),
+                };
+                tool_ended(span, outcome);
+            }
+            (_, outcome) => {
+                if let Some(step) = step {
+                    other_ended(step.span, outcome);
+                }
+            }
+        }
+    }
+
+    /// The model answered.
+    fn answered(&self, step: OpenStep, kind: &EffectKind, outcome: &Result<Outcome, ErrorReport>) {
+        if let EffectKind::Completion { request, .. } = kind {
+            self.prepares(request.chat_history.iter());
+        }
+        self.sent(&step);
+        match outcome {
+            Ok(Outcome::Completion(response)) => {
+                described(&step.span, response);
+                match &response.error {
+                    Some(error) => step.span.fail(error.as_str()),
+                    None => step.span.end(),
+                }
+            }
+            Ok(_) => step.span.end(),
+            Err(report) => {
+                keep_partial(&step);
+                step.span.fail(error_text(report));
+            }
+        }
     }
 
     /// Something else than a model or a tool is called.

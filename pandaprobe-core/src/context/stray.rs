@@ -69,9 +69,10 @@ impl StrayWork {
         PolledHere { strangers, is_polled, bare }
     }
 
-    /// Whether the program is where such work may be polled, and some is in flight.
-    pub fn is_about(&self) -> bool {
-        about(innermost().as_ref(), |work| Arc::ptr_eq(&work.in_flight, &self.in_flight))
+    /// Whether the program is where such work may be polled, whether or not some is in flight.
+    pub fn is_polled_here(&self) -> bool {
+        let is_this = |stranger: &Stranger| Arc::ptr_eq(&stranger.work.in_flight, &self.in_flight);
+        about(innermost().as_ref(), is_this)
     }
 
     fn is_in_flight(&self) -> bool {
@@ -144,9 +145,8 @@ impl Strangers {
         is_polled
     }
 
-    fn are_about(&self, wanted: impl Fn(&StrayWork) -> bool) -> bool {
-        let is_about = |stranger: &Stranger| wanted(&stranger.work) && stranger.work.is_in_flight();
-        self.any.load(Ordering::Acquire) && lock(&self.known).iter().any(is_about)
+    fn include(&self, wanted: impl Fn(&Stranger) -> bool) -> bool {
+        self.any.load(Ordering::Acquire) && lock(&self.known).iter().any(wanted)
     }
 
     /// The place is entered: those that left are gone.
@@ -203,19 +203,23 @@ impl Bare {
     }
 }
 
-/// Whether such work as is `wanted` may be polled in `frame`, or here if that is none, and is in flight.
-fn about(frame: Option<&Arc<Frame>>, wanted: impl Fn(&StrayWork) -> bool) -> bool {
+/// Whether such a stranger as is `wanted` may be polled in `frame`, or here if that is none.
+fn about(frame: Option<&Arc<Frame>>, wanted: impl Fn(&Stranger) -> bool) -> bool {
     match frame {
-        Some(frame) => frame.strangers.get().is_some_and(|strangers| strangers.are_about(wanted)),
+        Some(frame) => frame.strangers.get().is_some_and(|strangers| strangers.include(wanted)),
         None if BARE_PLACES.load(Ordering::Acquire) == 0 => false,
         None => {
             let strangers = lock(&BARE).get(&Bare::here()).map(|(_, strangers)| Arc::clone(strangers));
-            strangers.is_some_and(|strangers| strangers.are_about(wanted))
+            strangers.is_some_and(|strangers| strangers.include(wanted))
         }
     }
 }
 
 /// What is current, if what is done here is surely that of whoever put it there: else a layer that says nothing.
 pub(super) fn unless_strange(frame: Option<Arc<Frame>>) -> Option<Arc<Frame>> {
-    if about(frame.as_ref(), |_| true) { Some(Frame::nowhere()) } else { frame }
+    if about(frame.as_ref(), |stranger| stranger.work.is_in_flight()) {
+        Some(Frame::nowhere())
+    } else {
+        frame
+    }
 }

@@ -19,8 +19,8 @@ use rig_agent::{
     tool::{Tool, ToolContext},
 };
 use rig_core::{
-    message::{ToolResultContent, UserContent},
     memory::InMemoryConversationMemory,
+    message::{ToolResultContent, UserContent},
     test_utils::{MockCompletionModel, MockStreamEvent, MockTurn},
 };
 use serde_json::{Value, json};
@@ -55,8 +55,7 @@ fn spans(captured: &Captured<String>, kind: SpanKind) -> Vec<&SpanData> {
 
 #[tokio::test]
 async fn llm_error() {
-    let captured =
-        run_of(|handler| builder([MockTurn::error("boom 500")]).build_traced(handler), ask).await;
+    let captured = run_of(|handler| builder([MockTurn::error("boom 500")]).build_traced(handler), ask).await;
     captured.assert_nothing_lost();
     let llm = captured.span("chat");
     assert_eq!(llm.status, SpanStatus::Error);
@@ -129,9 +128,8 @@ async fn unknown_tool() {
     assert_eq!(called["function"]["name"], json!("halve"));
 
     // Another hook that has the model try again.
-    let retried = async |agent: &Agent| {
-        agent.prompt("go").max_invalid_tool_call_retries(2).await.unwrap().output()
-    };
+    let retried =
+        async |agent: &Agent| agent.prompt("go").max_invalid_tool_call_retries(2).await.unwrap().output();
     let captured = run_of(
         |handler| {
             let turns = [unknown(), doubles(&[1]), MockTurn::text("two")];
@@ -158,7 +156,11 @@ async fn arguments_that_are_no_json() {
     .await;
     captured.assert_nothing_lost();
     let tool = captured.span("double");
-    assert!(tool.error.as_ref().unwrap().starts_with("the arguments are not a JSON object"), "{:?}", tool.error);
+    assert!(
+        tool.error.as_ref().unwrap().starts_with("the arguments are not a JSON object"),
+        "{:?}",
+        tool.error
+    );
     assert_eq!(tool.input, Some(json!("{\"x\": ")));
     assert_eq!(captured.output, "so be it");
 }

@@ -9,7 +9,8 @@ use std::{
 
 use async_openai::{Client as OpenAi, config::OpenAIConfig as Config};
 use pandaprobe_core::{
-    Client, Config as ClientConfig, MemoryExporter, Report, ReportKind, SpanData, SpanKind, TraceData, span, user,
+    Client, Config as ClientConfig, MemoryExporter, Report, ReportKind, SpanData, SpanKind, TraceData, span,
+    user,
 };
 use pandaprobe_openai::OpenAiHandler;
 use pandaprobe_rig::{BuildTraced, RigHandler, Traced};
@@ -19,11 +20,7 @@ use rig_agent::{
     agent::{NoToolConfig, WithBuilderTools},
     tool::{Tool, ToolContext},
 };
-use rig_core::{
-    DynModel,
-    operation::Completion,
-    providers::openai::OpenAIConfig,
-};
+use rig_core::{DynModel, operation::Completion, providers::openai::OpenAIConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,7 +35,12 @@ fn provider() -> Provider {
         let is_text = |message: &&Value| message["role"] == "user";
         let who = text(&messages.iter().rev().find(is_text).unwrap()["content"]);
         let called = messages.iter().any(|message| message["role"] == "tool");
-        let tools: Vec<&str> = request["tools"].as_array().into_iter().flatten().filter_map(|tool| tool["function"]["name"].as_str()).collect();
+        let tools: Vec<&str> = request["tools"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|tool| tool["function"]["name"].as_str())
+            .collect();
         if called || tools.is_empty() {
             return answer(json!({"role": "assistant", "content": format!("done {who}")}));
         }
@@ -96,7 +98,8 @@ impl Tool for Work {
 
     async fn call(&self, _: &mut ToolContext, Arguments { who }: Arguments) -> Result<String, Self::Error> {
         pause(&who, 1).await;
-        let request = json!({"model": "m", "messages": [{"role": "user", "content": format!("inner {who}")}]});
+        let request =
+            json!({"model": "m", "messages": [{"role": "user", "content": format!("inner {who}")}]});
         let answer: Value = self.openai.chat().create_byot(request).await?;
         pause(&who, 2).await;
         span("audit").input(format!("audit {who}")).scope(pause(&who, 3)).await;
@@ -142,7 +145,11 @@ type Build<'a> = &'a dyn Fn(AgentBuilder<WithBuilderTools>) -> Agent;
 fn agents(provider: &Provider, client: &Client, helper: Build<'_>, boss: Build<'_>) -> Agent {
     let openai = Config::new().with_api_key("key").with_api_base(format!("{}/v1", provider.url()));
     let openai = OpenAiHandler::new().client(client.clone()).wrap(OpenAi::with_config(openai));
-    let builder = || AgentBuilder::<NoToolConfig>::new(model(provider)).default_max_turns(3).tool(Work { openai: openai.clone() });
+    let builder = || {
+        AgentBuilder::<NoToolConfig>::new(model(provider))
+            .default_max_turns(3)
+            .tool(Work { openai: openai.clone() })
+    };
     let helper = helper(builder().name("helper"));
     boss(builder().name("boss").dynamic_tool(helper.into_tool().unwrap()))
 }
@@ -183,7 +190,8 @@ fn path(trace: &TraceData, span: &SpanData) -> String {
     let step = format!("{:?} {}", span.kind, span.name);
     match span.parent_span_id {
         Some(id) => {
-            let parent = trace.spans.iter().find(|span| span.span_id == id).expect("its parent is in its trace");
+            let parent =
+                trace.spans.iter().find(|span| span.span_id == id).expect("its parent is in its trace");
             format!("{} > {step}", path(trace, parent))
         }
         None => step,
@@ -283,7 +291,10 @@ async fn agents_that_share_their_tools_find_their_own_calls() {
         let (model, tools) = (model(&provider), tools.clone());
         let handler = handler.clone().user_id(format!("user-{}", run % USERS));
         tokio::spawn(async move {
-            let agent = AgentBuilder::new(model).tool_server_handle(tools).default_max_turns(3).build_traced(&handler);
+            let agent = AgentBuilder::new(model)
+                .tool_server_handle(tools)
+                .default_max_turns(3)
+                .build_traced(&handler);
             agent.prompt(format!("user-{} run-{run}.", run % USERS)).await.unwrap();
         })
     });
@@ -329,13 +340,19 @@ async fn an_instrumented_agent_records_its_runs_and_isolates_all_others() {
         let told: HashSet<String> = trace.spans.iter().flat_map(told).collect();
         assert_eq!(told.len(), 1, "{told:?}");
         if let Some(user) = &trace.user_id {
-            assert!(told.iter().next().unwrap().starts_with(&format!("{user} ")), "{told:?} is recorded for {user}");
+            assert!(
+                told.iter().next().unwrap().starts_with(&format!("{user} ")),
+                "{told:?} is recorded for {user}"
+            );
         }
         assert_eq!(trace.user_id.is_some(), trace.name == "boss", "{}", trace.name);
-        assert_eq!(trace.spans.len(), match trace.name.as_str() {
-            "boss" => 13,
-            "helper" => 6,
-            _ => 1,
-        });
+        assert_eq!(
+            trace.spans.len(),
+            match trace.name.as_str() {
+                "boss" => 13,
+                "helper" => 6,
+                _ => 1,
+            }
+        );
     }
 }
