@@ -17,7 +17,7 @@ use crate::{
     error_text::{ErrorText, text_of},
     identity::{Ids, Slot},
     model::{Object, SpanId, SpanKind, TokenUsage, TraceId},
-    pipeline::{Decode, LoopPart, LoopRole, object_bytes, shallow, shallow_object, value_bytes},
+    pipeline::{Decode, LoopPart, LoopRole, TraceRecord, object_bytes, shallow, shallow_object, value_bytes},
     report::{ReportKind, afterwards},
     sync::{Mutex, lock},
     trace::{Alone, Opening, Span},
@@ -81,6 +81,13 @@ pub struct TraceInfo {
     pub session_id: Option<String>,
     /// Whose activity it is.
     pub user_id: Option<String>,
+}
+
+impl TraceInfo {
+    pub(crate) fn of(trace: &TraceRecord) -> Self {
+        let (session_id, user_id) = trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
+        Self { trace_id: trace.id, session_id, user_id }
+    }
 }
 
 /// What is known of a run when it starts.
@@ -249,6 +256,14 @@ impl Handler {
     /// here. What it has stays.
     pub fn fill(&self, span: &Span) {
         let _ = span.admits(&self.who().effective);
+    }
+
+    /// Makes the trace that was begun for `span` that of whom this handler names, as if it had been begun by it: for what
+    /// says only then whose it is. Nothing changes if that trace was sent, or if the span stands in a trace of others.
+    pub fn take_over(&self, span: &Span) {
+        if let Some(info) = span.take_over(&self.ids, &self.tags, &self.metadata) {
+            self.tell(Some(info));
+        }
     }
 
     /// Whether anything would be recorded here and now.
@@ -454,12 +469,7 @@ impl Handler {
         let Some(begun) = begun else {
             return (Span::none(), None);
         };
-        let info = begun.own_trace.then(|| {
-            let trace = &begun.span.trace;
-            let (session_id, user_id) =
-                trace.with(|state| (state.ids.session.value(), state.ids.user.value()));
-            TraceInfo { trace_id: trace.id, session_id, user_id }
-        });
+        let info = begun.own_trace.then(|| TraceInfo::of(&begun.span.trace));
         (Span::live(begun.span), info)
     }
 

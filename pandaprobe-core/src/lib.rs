@@ -37,8 +37,8 @@ pub use config::{
     DEFAULT_RETRY_DEADLINE, DEFAULT_SHUTDOWN_TIMEOUT, DEFAULT_TOOL_LOOP_PATIENCE, Overflow,
 };
 pub use context::{
-    CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, InCurrentScope, OpenScope, PolledHere, Scope, ScopeGuard,
-    Scoped, Stray, StrayWork, TraceCapture, capture_traces, metadata, session, set_session, set_user, spawn,
+    CaptureTraces, DEFAULT_MAX_CAPTURED_TRACES, InCurrentScope, OpenScope, Scope, ScopeGuard, Scoped,
+    StrayWork, TraceCapture, capture_traces, is_withheld, metadata, session, set_session, set_user, spawn,
     spawn_blocking, tag, tags, user,
 };
 pub use error_text::{ByDeref, ByError, ByText, ErrorText};

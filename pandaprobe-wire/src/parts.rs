@@ -28,7 +28,7 @@ enum Part {
     Reasoning(String),
     Call(Call),
     /// A tool that the provider ran: what is known of it, and its input as it is streamed.
-    Tool(ToolItem, String),
+    Tool(Box<ToolItem>, String),
     Other(Value),
 }
 
@@ -79,7 +79,7 @@ impl Parts {
     /// Takes a tool that the provider ran.
     pub(crate) fn tool(&mut self, index: u64, item: ToolItem, room: &mut Room) -> bool {
         let held = weight(&item.input) + item.output.as_ref().map_or(0, weight);
-        room.take(held) && self.put(index, Part::Tool(item, String::new()), room)
+        room.take(held) && self.put(index, Part::Tool(Box::new(item), String::new()), room)
     }
 
     /// Appends to the arguments of the call or tool at `index`. Says whether there were any.
@@ -166,8 +166,8 @@ impl Parts {
     /// The tools that the provider ran.
     pub(crate) fn tools(&self) -> impl Iterator<Item = ToolItem> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Tool(item, text) if text.is_empty() => Some(item.clone()),
-            Part::Tool(item, text) => Some(ToolItem { input: parsed(text), ..item.clone() }),
+            Part::Tool(item, text) if text.is_empty() => Some(ToolItem::clone(item)),
+            Part::Tool(item, text) => Some(ToolItem { input: parsed(text), ..ToolItem::clone(item) }),
             _ => None,
         })
     }

@@ -1,11 +1,12 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "rig", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(
         feature = "http",
         feature = "macros",
         feature = "openai",
         feature = "redact",
+        feature = "rig",
         feature = "testing",
         feature = "tower"
     )),
@@ -33,6 +34,14 @@ pub mod openai {
 }
 #[cfg(feature = "openai")]
 pub use pandaprobe_openai::OpenAiHandler;
+
+/// Traces agents, models and indexes of `rig` (feature `rig`).
+#[cfg(feature = "rig")]
+pub mod rig {
+    pub use pandaprobe_rig::*;
+}
+#[cfg(feature = "rig")]
+pub use pandaprobe_rig::RigHandler;
 
 /// A scope, and if wanted a trace, for each request of a tower service such as axum's (feature `tower`).
 #[cfg(feature = "tower")]

@@ -54,6 +54,8 @@ fn wanted_tools<'a>(request: &'a ChatRequest, question: &str) -> Vec<&'a Tool> {
 fn arguments(tool: &Tool, city: &str, question: &str) -> Value {
     let values = tool.parameters.iter().filter_map(|parameter| {
         let value = match parameter.as_str() {
+            // An agent that is offered as a tool.
+            "prompt" | "question" | "query" => json!(question),
             "city" | "location" | "destination" | "place" => json!(city),
             "max_price" | "budget" | "price" => {
                 json!(number(question).unwrap_or(DEFAULT_MAX_PRICE))

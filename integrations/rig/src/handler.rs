@@ -1,22 +1,23 @@
 //! The handler of rig's agents, models and indexes.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
-use pandaprobe_core::{Handler, StrayWork};
+use pandaprobe_core::Handler;
 use rig_agent::Agent;
 use rig_core::{driver::Model, http_client::HttpClientExt};
 
 use crate::{
-    TracedAgent, TracedHttp, TracedIndex, index::Retrievals, model_calls::ModelCalls, tool::AgentMark,
+    TracedAgent, TracedHttp, TracedIndex, index::Retrievals, model_calls::ModelCalls, place::Link,
+    tool::AgentMark,
 };
 
 /// Traces rig: a trace for each run of an agent, with its model calls, tools, retrievals and sub-agents.
 ///
 /// ```
-/// use pandaprobe_rig::{BuildTraced, RigHandler};
-/// use rig_agent::{Agent, AgentBuilder, core::{DynModel, operation::Completion}};
+/// use pandaprobe_rig::{BuildTraced, RigHandler, TracedAgent};
+/// use rig_agent::{AgentBuilder, core::{DynModel, operation::Completion}};
 ///
-/// fn agent(model: DynModel<Completion>) -> Agent {
+/// fn agent(model: DynModel<Completion>) -> TracedAgent {
 ///     let handler = RigHandler::new().session_id("conversation-123").user_id("user-abc");
 ///     AgentBuilder::new(model).preamble("Be brief.").build_traced(&handler)
 /// }
@@ -36,13 +37,15 @@ pub struct RigHandler {
     pub(crate) shared: Arc<Shared>,
     /// The agent whose hook this is, if its tools know it.
     pub(crate) mark: Option<Arc<AgentMark>>,
+    /// Where the request is made whose hook this is. A hook of an agent does not know.
+    pub(crate) link: Option<Link>,
 }
 
 /// What all clones of a handler have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// What runs of one agent poll for each other.
-    pub(crate) strays: StrayWork,
+    /// Calls of tools that may run where they do not belong.
+    pub(crate) unplaced: Arc<AtomicUsize>,
     /// Starts the steps of runs: they are whose the run is.
     pub(crate) steps: Handler,
     pub(crate) model_calls: ModelCalls,
@@ -70,7 +73,7 @@ impl RigHandler {
     /// # Ok(()) }
     /// ```
     pub fn instrument(&self, agent: &Agent) -> TracedAgent {
-        TracedAgent::new(self, agent)
+        TracedAgent::around(self, agent)
     }
 
     /// The same model, with each call of it traced: completions, embeddings and all else that goes over HTTP.

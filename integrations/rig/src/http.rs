@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::HeaderMap;
 use pandaprobe_core::{
-    ErrorText, Outcome, Piece, Span,
+    ErrorText, Outcome, Piece, Scope, Span,
     exchange::{self, Call, Operation, Sent},
     watched,
 };
@@ -22,13 +22,13 @@ use rig_core::{
     wasm_compat::WasmCompatSend,
 };
 
-use crate::RigHandler;
+use crate::{RigHandler, model_calls::Claimed};
 
 /// A transport whose calls of models are recorded; made by [`RigHandler::http`] and [`RigHandler::model`].
 ///
 /// A call that a hook records as a step of an agent's run is not recorded again: its span gets what only the transport
 /// knows, such as the provider's limits. Under an agent *without* a hook whose runs overlap, scopes may be those of another
-/// run: give each agent a hook.
+/// run: have all requests to an agent traced.
 #[derive(Clone, Debug)]
 pub struct TracedHttp<H> {
     inner: H,
@@ -59,17 +59,27 @@ impl<H> TracedHttp<H> {
             body: body.cloned(),
         };
         if operation.has_turns()
-            && let Some(span) = body.and_then(|body| self.handler.shared.model_calls.claim(body))
+            && let Some(claimed) = body.and_then(|body| self.handler.shared.model_calls.claim(body))
         {
-            return Some(told(span, true));
+            return match claimed {
+                Claimed::By(span) => Some(told(span, true)),
+                Claimed::ByOneOfSeveral => None,
+            };
         }
         let server = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme), Some(authority)) => format!("{scheme}://{authority}"),
             _ => String::new(),
         };
         let call = Call { operation, server: &server, path: uri.path(), headers: request.headers() };
-        let span = call.start(handler, body.cloned().map_or(Sent::Unseen, Sent::Whole))?;
-        Some(told(span, false))
+        let start = || call.start(handler, body.cloned().map_or(Sent::Unseen, Sent::Whole));
+        let span = match operation {
+            // An agent may ask this for a run that is somewhere else.
+            Operation::Embeddings if self.handler.shared.retrievals.is_any_exposed() => {
+                Scope::nowhere().run(start)
+            }
+            _ => start(),
+        };
+        Some(told(span?, false))
     }
 }
 

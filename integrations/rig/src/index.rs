@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use pandaprobe_core::{ErrorText, Outcome, Run as Step, Scope, Scoped, Span, SpanKind, is_enabled, watched};
+use pandaprobe_core::{
+    ErrorText, Outcome, Run as Step, Scope, Scoped, Span, SpanKind, is_enabled, is_withheld, watched,
+};
 use rig_core::{
     vector_store::{
         VectorSearchIdResult, VectorSearchRequest, VectorSearchResult, VectorStoreError, VectorStoreIndex,
@@ -34,6 +36,17 @@ struct Waiting {
     number: u64,
     query: String,
     run: Weak<Run>,
+    /// It may ask wherever other runs are.
+    is_exposed: bool,
+}
+
+/// Who asks an index something.
+enum Asking {
+    /// Whoever the place says.
+    Here,
+    Run(Arc<Run>),
+    /// It could be one of several, whose users may be others.
+    Unclear,
 }
 
 /// A run is waiting as long as this lives.
@@ -51,22 +64,32 @@ impl Drop for Announced {
 
 impl Retrievals {
     /// The run may look that up.
-    pub(crate) fn announce(&self, query: String, run: &Arc<Run>) -> Option<Announced> {
-        if !self.is_watched.load(Ordering::Acquire) {
+    pub(crate) fn announce(&self, query: String, run: &Arc<Run>, is_exposed: bool) -> Option<Announced> {
+        if !is_exposed && !self.is_watched.load(Ordering::Acquire) {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiting).push(Waiting { number, query, run: Arc::downgrade(run) });
+        lock(&self.waiting).push(Waiting { number, query, run: Arc::downgrade(run), is_exposed });
         Some(Announced { number, waiting: Arc::clone(&self.waiting) })
     }
 
-    /// The only run that may be asking this. If two could be, none is: their users may be two.
-    fn asking(&self, query: &str) -> Option<Arc<Run>> {
+    /// Whether what is looked up here may be for a run that is somewhere else.
+    pub(crate) fn is_any_exposed(&self) -> bool {
+        lock(&self.waiting).iter().any(|waiting| waiting.is_exposed)
+    }
+
+    /// Who asks that, if tools ask nothing where they do not belong.
+    fn asking(&self, query: &str) -> Asking {
         let waiting = lock(&self.waiting);
         let mut asking = waiting.iter().filter(|waiting| waiting.query == query);
+        if !is_withheld() {
+            // Here is what asks, unless a run that could be anywhere does.
+            return if asking.any(|waiting| waiting.is_exposed) { Asking::Unclear } else { Asking::Here };
+        }
         match (asking.next(), asking.next()) {
-            (Some(only), None) => only.run.upgrade(),
-            _ => None,
+            (None, _) => Asking::Here,
+            (Some(only), None) => only.run.upgrade().map_or(Asking::Unclear, Asking::Run),
+            _ => Asking::Unclear,
         }
     }
 }
@@ -96,38 +119,45 @@ impl<I> TracedIndex<I> {
         F: Future<Output = Result<T, VectorStoreError>>,
     {
         let (span, search) = self.begin(input, query, search);
-        let finish = |outcome: Outcome<'_, Result<T, VectorStoreError>>| match outcome {
-            Outcome::Returned(Ok(found)) => {
-                span.set_output(told(found));
-                span.end();
+        let finish = |outcome: Outcome<'_, Result<T, VectorStoreError>>| {
+            let Some(span) = span else { return };
+            match outcome {
+                Outcome::Returned(Ok(found)) => {
+                    span.set_output(told(found));
+                    span.end();
+                }
+                Outcome::Returned(Err(error)) => span.fail(error.error_text()),
+                Outcome::Panicked(message) => span.panicked(message),
+                _ => span.cancel(),
             }
-            Outcome::Returned(Err(error)) => span.fail(error.error_text()),
-            Outcome::Panicked(message) => span.panicked(message),
-            _ => span.cancel(),
         };
         watched(search, finish).await
     }
 
-    fn begin<F: Future>(&self, input: Value, query: &str, search: F) -> (Span, Scoped<F>) {
+    /// The search where it belongs, and its span, if it is not a hook that ends that.
+    fn begin<F: Future>(&self, input: Value, query: &str, search: F) -> (Option<Span>, Scoped<F>) {
         let step = Step::new("retrieve", SpanKind::Retriever).input(input);
-        // Runs poll each other's retrievals. What is current then is another's, perhaps.
-        if !self.handler.shared.strays.is_polled_here() {
-            let span = self.handler.handler.start(step);
-            let search = span.scope(search);
-            return (span, search);
-        }
-        match self.handler.shared.retrievals.asking(query) {
-            Some(run) => {
-                let span = run.step(step);
+        let shared = &self.handler.shared;
+        let asking = match shared.retrievals.asking(query) {
+            Asking::Run(_) if shared.unplaced.load(Ordering::Acquire) > 0 => Asking::Unclear,
+            asking => asking,
+        };
+        match asking {
+            Asking::Here => self.begin_here(step, search),
+            Asking::Unclear => Scope::nowhere().run(|| self.begin_here(step, search)),
+            Asking::Run(run) => {
+                let known = run.retrieving();
+                let span = known.clone().unwrap_or_else(|| run.step(step));
                 let search = run.place().run(|| span.scope(search));
-                (span, search)
+                (known.is_none().then_some(span), search)
             }
-            None => Scope::nowhere().run(|| {
-                let span = self.handler.handler.start(step);
-                let search = span.scope(search);
-                (span, search)
-            }),
         }
+    }
+
+    fn begin_here<F: Future>(&self, step: Step, search: F) -> (Option<Span>, Scoped<F>) {
+        let span = self.handler.handler.start(step);
+        let search = span.scope(search);
+        (Some(span), search)
     }
 }
 

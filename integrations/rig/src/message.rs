@@ -1,5 +1,7 @@
 //! rig's messages in the form that all handlers record.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use rig_core::completion::message::{
     AssistantContent, DocumentSourceKind, Message, MimeType, ToolCall, ToolResultContent, UserContent,
 };
@@ -25,6 +27,39 @@ pub(crate) fn reasoning(content: &[AssistantContent]) -> Option<String> {
     });
     let text: String = texts.collect();
     (!text.is_empty()).then_some(text)
+}
+
+/// A number for a conversation, by which it is seen that its texts were changed.
+pub(crate) fn signature(conversation: &[Message]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    conversation.len().hash(&mut hasher);
+    for message in conversation {
+        match message {
+            Message::System { content } => content.hash(&mut hasher),
+            Message::Assistant(message) => {
+                for part in &message.content {
+                    match part {
+                        AssistantContent::Text(text) => text.text.hash(&mut hasher),
+                        AssistantContent::ToolCall(call) => call.function.name.as_str().hash(&mut hasher),
+                        _ => {}
+                    }
+                }
+            }
+            Message::User { content } => {
+                for part in content {
+                    match part {
+                        UserContent::Text(text) => text.text.hash(&mut hasher),
+                        UserContent::ToolResult(result) => {
+                            let texts = result.content.iter().filter_map(ToolResultContent::as_text);
+                            texts.for_each(|text| text.hash(&mut hasher));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    hasher.finish()
 }
 
 /// A message of rig holds what the user says and the results of tools, which are messages of their own.

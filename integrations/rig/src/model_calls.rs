@@ -29,6 +29,13 @@ struct ModelCall {
     span: Span,
 }
 
+/// Who records a call.
+pub(crate) enum Claimed {
+    By(Span),
+    /// One of those that say the same.
+    ByOneOfSeveral,
+}
+
 impl ModelCalls {
     /// A transport will ask.
     pub(crate) fn watch(&self) {
@@ -40,18 +47,24 @@ impl ModelCalls {
         if !self.is_watched.load(Ordering::Acquire) {
             return None;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let marks = marks(request);
+        if marks.is_empty() {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().push(ModelCall { number, marks, span: span.clone() });
         Some(number)
     }
 
-    /// The span of the call whose body that is, once.
-    pub(crate) fn claim(&self, body: &[u8]) -> Option<Span> {
+    /// The call whose body that is, once.
+    pub(crate) fn claim(&self, body: &[u8]) -> Option<Claimed> {
         let mut open = self.open();
         let is_in = |mark: &String| memmem::find(body, mark.as_bytes()).is_some();
-        let at = open.iter().position(|call| call.marks.iter().all(is_in))?;
-        Some(open.remove(at).span)
+        let its = |call: &ModelCall| call.marks.iter().all(is_in);
+        let at = open.iter().position(its)?;
+        let is_clear = !open.iter().skip(at + 1).any(its);
+        let span = open.remove(at).span;
+        Some(if is_clear { Claimed::By(span) } else { Claimed::ByOneOfSeveral })
     }
 
     /// The call was answered, or will not be.
@@ -66,31 +79,44 @@ impl ModelCalls {
 
 /// The system prompt, what was said last, and a tool.
 fn marks(request: &CompletionRequest) -> Vec<String> {
-    let last = request.chat_history.last().and_then(last_text);
+    let last = request.chat_history.last().and_then(last_said);
     let tool = request.tools.first().map(|tool| tool.name.as_str());
-    let texts = [request.system_instructions(), last, tool];
-    texts.into_iter().flatten().filter_map(plain).collect()
+    let whole = request.system_instructions().and_then(whole);
+    [whole, last, tool.and_then(self::whole)].into_iter().flatten().collect()
 }
 
-fn last_text(message: &Message) -> Option<&str> {
+fn last_said(message: &Message) -> Option<String> {
     let Message::User { content } = message else {
         return None;
     };
     content.iter().rev().find_map(|part| match part {
-        UserContent::Text(text) => Some(text.text.as_str()),
-        UserContent::ToolResult(result) => result.content.iter().find_map(ToolResultContent::as_text),
+        UserContent::Text(text) => whole(&text.text),
+        // Some providers are told JSON as JSON.
+        UserContent::ToolResult(result) => {
+            result.content.iter().find_map(ToolResultContent::as_text).and_then(piece)
+        }
         _ => None,
     })
 }
 
-/// The first long piece of a text that every encoder of JSON leaves as it is.
-fn plain(text: &str) -> Option<String> {
-    const ENOUGH: usize = 48;
-    let pieces = text.split(|c: char| !(c.is_ascii_alphanumeric() || " .,_-".contains(c)));
+const ENOUGH: usize = 48;
+
+/// Every encoder of JSON leaves it as it is.
+fn is_plain(c: char) -> bool {
+    !(c.is_control() || c == '"' || c == '\\')
+}
+
+/// A short text in its quotes, or a piece of it.
+fn whole(text: &str) -> Option<String> {
+    let is_short = text.len() < ENOUGH && text.trim().len() == text.len() && !text.is_empty();
+    if is_short && text.chars().all(is_plain) { Some(format!("\"{text}\"")) } else { piece(text) }
+}
+
+/// The first long piece of a text that every encoder leaves as it is.
+fn piece(text: &str) -> Option<String> {
     let mut longest = "";
-    for piece in pieces {
-        // A text may be trimmed on its way.
-        let piece = piece.trim();
+    // A text may be trimmed on its way.
+    for piece in text.split(|c| !is_plain(c)).map(str::trim) {
         if piece.len() > longest.len() {
             longest = piece;
         }
@@ -98,6 +124,6 @@ fn plain(text: &str) -> Option<String> {
             break;
         }
     }
-    let end = longest.len().min(ENOUGH);
-    (!longest.is_empty()).then(|| longest[..end].to_owned())
+    let end = longest.floor_char_boundary(ENOUGH);
+    (end > 0).then(|| longest[..end].to_owned())
 }

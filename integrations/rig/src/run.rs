@@ -3,11 +3,14 @@
 use std::{
     collections::BTreeSet,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
-use pandaprobe_core::{ErrorText, Handler, OpenScope, PolledHere, Run as Step, Scope, Span, SpanKind, Stray};
+use pandaprobe_core::{ErrorText, Handler, Run as Step, Span, SpanKind, StrayWork};
 use rig_agent::agent::{
     HookContext, InvalidToolCallContext, InvalidToolCallReason, OutcomeEvent, SettledOutcome,
 };
@@ -18,7 +21,7 @@ use rig_core::{
         RetrievedDocuments,
     },
     embeddings::EmbeddingResponse,
-    error::ErrorReport,
+    error::{ErrorKind, ErrorReport},
     message::CallId,
     rerank::RerankResponse,
     tool::ToolResult,
@@ -28,12 +31,14 @@ use serde_json::{Value, json};
 use crate::{
     RigHandler,
     handler::Shared,
-    index, message, request,
-    tool::{AgentMark, ToolCall},
+    index, message,
+    place::Place,
+    request,
+    tool::{AgentMark, ToolCall, Unplaced},
 };
 
 /// How much of an answer is kept while it is streamed, for the case that it is never finished.
-const MAX_PARTIAL: usize = 1 << 20;
+const MAX_PARTIAL: usize = 64 << 10;
 
 /// A run, from its first event until it is dropped.
 #[derive(Debug)]
@@ -45,9 +50,11 @@ pub(crate) struct Run {
     shared: Arc<Shared>,
     mark: OnceLock<Arc<AgentMark>>,
     is_streaming: bool,
-    /// Where it was started. What is current later need not be its own.
-    place: Arc<OpenScope>,
-    _polled: PolledHere,
+    place: OnceLock<Arc<Place>>,
+    /// The hook is one of the request's.
+    is_of_request: bool,
+    /// It has a hook of the agent's own: other runs of that agent may poll its work, and nobody knows where.
+    is_exposed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -57,7 +64,11 @@ struct State {
     beginning: Option<Box<Beginning>>,
     root: Option<Span>,
     open: Vec<OpenStep>,
-    preparing: Option<Preparing>,
+    /// The other hooks that said whose it is.
+    joined: Vec<usize>,
+    /// What the user said last, by which rig may look documents up, and whether it may do that now.
+    query: Option<String>,
+    retrieval: Option<index::Announced>,
     /// Tools that ran where another run could have polled them.
     unwrapped: BTreeSet<String>,
     settled: bool,
@@ -66,18 +77,15 @@ struct State {
 #[derive(Debug)]
 struct Beginning {
     handler: Handler,
+    /// Where the first event was, if no hook knows where the request was made.
+    here: Arc<Place>,
     name: String,
     began: SystemTime,
     input: Option<Value>,
     /// A step that began the run.
-    first: Option<(EffectId, Step)>,
-}
-
-/// From a call of the model until its request is complete: what rig looks up meanwhile, it looks up unseen.
-#[derive(Debug)]
-struct Preparing {
-    _stray: Stray,
-    _retrieval: Option<index::Announced>,
+    first: Option<(EffectId, Step, What)>,
+    /// It ended right then.
+    error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -89,18 +97,23 @@ struct OpenStep {
 
 #[derive(Debug)]
 enum What {
-    Model {
-        /// The number by which a transport knows it.
-        announced: Option<u64>,
-        partial: String,
-    },
-    Tool {
-        call: Arc<ToolCall>,
-        arguments: String,
-    },
-    Other {
-        _stray: Stray,
-    },
+    Model(Answering),
+    Tool { call: Arc<ToolCall>, arguments: String },
+    Other { stray: Option<StrayWork>, is_retrieval: bool },
+}
+
+/// A model that is asked.
+#[derive(Debug, Default)]
+struct Answering {
+    /// The number by which a transport knows it.
+    announced: Option<u64>,
+    /// What it was asked, in short.
+    asked: u64,
+    partial: String,
+    is_full: bool,
+    has_token: bool,
+    /// It answered, with a call that cannot be run.
+    is_invalid: bool,
 }
 
 /// The runs of one scratchpad: one for each handler that has a hook.
@@ -126,20 +139,28 @@ impl Run {
     pub(crate) fn of(context: &HookContext, hook: &RigHandler, owner: usize) -> Option<Found> {
         let scratchpad = context.scratchpad();
         let known = scratchpad.get::<Runs>();
-        if let Some(runs) = &known
-            && let Some(run) =
-                lock(&runs.0).iter().find(|run| run.handler.is_clone_of(&hook.handler)).cloned()
-        {
+        let place = hook.link.as_ref().and_then(|link| link.get());
+        if let (Some(runs), Some(place)) = (&known, place) {
+            // For hooks of other handlers too.
+            let runs = lock(&runs.0);
+            let placeless = runs.iter().filter(|run| run.place.get().is_none());
+            placeless.for_each(|run| drop(run.place.set(Arc::clone(place))));
+        }
+        let run = known.as_ref().and_then(|runs| {
+            lock(&runs.0).iter().find(|run| run.handler.is_clone_of(&hook.handler)).cloned()
+        });
+        if let Some(run) = run {
             if run.owner == owner {
                 return Some(Found { run, is_first: false });
             }
-            run.joined_by(hook);
+            run.joined_by(hook, owner);
             return None;
         }
-        if !hook.handler.is_enabled() {
+        let is_enabled = || hook.handler.is_enabled();
+        if !place.map_or_else(is_enabled, |place| place.record(is_enabled)) {
             return None;
         }
-        let run = Arc::new(Self::new(context, hook, owner));
+        let run = Arc::new(Self::new(context, hook, owner, place));
         let runs = known.unwrap_or_else(|| {
             let runs = Runs::default();
             scratchpad.insert(runs.clone());
@@ -149,15 +170,16 @@ impl Run {
         Some(Found { run, is_first: true })
     }
 
-    fn new(context: &HookContext, hook: &RigHandler, owner: usize) -> Self {
+    fn new(context: &HookContext, hook: &RigHandler, owner: usize, place: Option<&Arc<Place>>) -> Self {
         let beginning = Beginning {
             handler: hook.handler.clone(),
+            here: place.cloned().unwrap_or_else(Place::here),
             name: context.agent_name().unwrap_or("agent").to_owned(),
             began: SystemTime::now(),
             input: None,
             first: None,
+            error: None,
         };
-        let place = Arc::new(Scope::current().open());
         Self {
             owner,
             number: context.run_id().to_string(),
@@ -165,58 +187,91 @@ impl Run {
             shared: Arc::clone(&hook.shared),
             mark: hook.mark.clone().map(OnceLock::from).unwrap_or_default(),
             is_streaming: context.is_streaming(),
-            place,
-            _polled: hook.shared.strays.polled_here(),
+            is_of_request: hook.link.is_some(),
+            place: place.cloned().map(OnceLock::from).unwrap_or_default(),
+            is_exposed: AtomicBool::new(hook.link.is_none()),
             state: Mutex::new(State { beginning: Some(Box::new(beginning)), ..State::default() }),
         }
     }
 
-    /// Another hook of the same handler says whose the run is.
-    fn joined_by(&self, hook: &RigHandler) {
+    /// Another hook of the same handler says whose the run is: one of a request more than one of the agent, and the later
+    /// more than the earlier.
+    fn joined_by(&self, hook: &RigHandler, owner: usize) {
+        let mut state = lock(&self.state);
+        if state.joined.contains(&owner) {
+            return;
+        }
+        state.joined.push(owner);
         if let Some(mark) = &hook.mark {
             let _ = self.mark.set(Arc::clone(mark));
         }
-        let root = {
-            let mut state = lock(&self.state);
-            if let Some(beginning) = &mut state.beginning {
-                beginning.handler = hook.handler.over(&beginning.handler);
+        if hook.link.is_none() {
+            self.is_exposed.store(true, Ordering::Release);
+        }
+        let is_base = hook.link.is_none() && self.is_of_request;
+        if let Some(beginning) = &mut state.beginning {
+            beginning.handler = match is_base {
+                true => beginning.handler.over(&hook.handler),
+                false => hook.handler.over(&beginning.handler),
+            };
+            return;
+        }
+        let root = state.root.clone();
+        drop(state);
+        let Some(root) = root else { return };
+        self.place().record(|| {
+            if !is_base {
+                hook.handler.take_over(&root);
             }
-            state.root.clone()
-        };
-        root.into_iter().for_each(|root| hook.handler.fill(&root));
+            hook.handler.fill(&root);
+        });
+    }
+
+    fn is_exposed(&self) -> bool {
+        self.is_exposed.load(Ordering::Acquire)
     }
 
     /// The span of the run, which begins with the second event.
     pub(crate) fn root(&self) -> Span {
         let beginning = lock(&self.state).beginning.take();
         if let Some(beginning) = beginning {
-            let Beginning { handler, name, began, input, first } = *beginning;
+            let Beginning { handler, here, name, began, input, first, .. } = *beginning;
             let mut run = Step::new(name, SpanKind::Agent)
                 .started_at(began)
                 .metadata("rig.run_id", self.number.as_str());
             if let Some(input) = input {
                 run = run.input(input);
             }
-            let root = self.place.run(|| handler.start(run));
+            let root = self.place.get_or_init(|| here).record(|| handler.start(run));
             lock(&self.state).root = Some(root.clone());
-            if let Some((id, step)) = first {
-                self.begin_other(id, step);
+            if let Some((id, step, what)) = first {
+                self.begin(id, self.step(step), what);
             }
             return root;
         }
-        let state = lock(&self.state);
-        state.root.clone().unwrap_or_else(Span::none)
+        lock(&self.state).root.clone().unwrap_or_else(Span::none)
+    }
+
+    /// Where it was started, once it has a root.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        self.place.get_or_init(Place::here)
     }
 
     /// Begins a step of the run.
     pub(crate) fn step(&self, step: Step) -> Span {
         let root = self.root();
-        self.place.run(|| root.run(|| self.shared.steps.start(step)))
+        // Alone it would be a trace of its own.
+        if !root.is_recorded() {
+            return root;
+        }
+        self.place().record(|| root.run(|| self.shared.steps.start(step)))
     }
 
-    /// Runs something in the place of one of its steps.
-    pub(crate) fn place(&self) -> &Arc<OpenScope> {
-        &self.place
+    /// The open step in which something is looked up, if there is one.
+    pub(crate) fn retrieving(&self) -> Option<Span> {
+        let state = lock(&self.state);
+        let is_retrieval = |step: &&OpenStep| matches!(step.what, What::Other { is_retrieval: true, .. });
+        state.open.iter().find(is_retrieval).map(|step| step.span.clone())
     }
 
     fn begin(&self, id: EffectId, span: Span, what: What) {
@@ -230,7 +285,8 @@ impl Run {
     }
 
     pub(crate) fn asks_model(&self, id: EffectId, request: &CompletionRequest, turn: usize) {
-        lock(&self.state).preparing = None;
+        lock(&self.state).retrieval = None;
+        self.end_invalid();
         let mut step = Step::new("chat", SpanKind::Llm)
             .input(message::messages(&request.chat_history))
             .model_parameters(request::parameters(request))
@@ -257,21 +313,26 @@ impl Run {
             self.root().set_metadata("rig.resumed", true);
         }
         let announced = self.shared.model_calls.announce(request, &span);
-        self.begin(id, span, What::Model { announced, partial: String::new() });
+        let asked = message::signature(&request.chat_history);
+        self.begin(id, span, What::Model(Answering { announced, asked, ..Answering::default() }));
     }
 
     /// The model says something.
     pub(crate) fn token(&self, text: &str) {
         let mut state = lock(&self.state);
         let answering = state.open.iter_mut().rev().find_map(|step| match &mut step.what {
-            What::Model { partial, .. } => Some((&step.span, partial)),
+            What::Model(answering) => Some((&step.span, answering)),
             _ => None,
         });
-        if let Some((span, partial)) = answering {
+        let Some((span, answering)) = answering else { return };
+        answering.is_full |= answering.partial.len() + text.len() > MAX_PARTIAL;
+        if !answering.is_full {
+            answering.partial.push_str(text);
+        }
+        if !std::mem::replace(&mut answering.has_token, true) {
+            let span = span.clone();
+            drop(state);
             span.set_first_token();
-            if partial.len() + text.len() <= MAX_PARTIAL {
-                partial.push_str(text);
-            }
         }
     }
 
@@ -283,44 +344,51 @@ impl Run {
         call_id: Option<&CallId>,
         turn: usize,
     ) {
-        let stray = self.shared.strays.begin();
+        lock(&self.state).retrieval = None;
+        let mark = self.mark.get().map(Arc::as_ref);
+        let is_placed = mark.is_some_and(|mark| mark.places(name));
+        let unplaced = (!is_placed).then(|| Unplaced::begin(&self.shared.unplaced, self.is_exposed()));
         let span = self.step(tool_step(name, arguments, call_id, turn));
-        let call =
-            ToolCall::new(id, span.clone(), Arc::clone(&self.place), stray, self.mark.get().map(Arc::as_ref));
+        let call = ToolCall::new(id, span.clone(), Arc::clone(self.place()), unplaced, mark);
         self.begin(id, span, What::Tool { call, arguments: arguments.to_owned() });
-    }
-
-    fn begin_other(&self, id: EffectId, step: Step) {
-        let stray = self.shared.strays.begin();
-        let span = self.step(step);
-        self.begin(id, span, What::Other { _stray: stray });
     }
 
     /// A transport need not look for it any more.
     fn sent(&self, step: &OpenStep) {
-        if let What::Model { announced: Some(number), .. } = step.what {
+        if let What::Model(Answering { announced: Some(number), .. }) = step.what {
             self.shared.model_calls.forget(number);
         }
     }
 
-    /// A call that cannot be run as it is. rig tells nothing else of the answer that it is from.
-    pub(crate) fn invalid_call(&self, call: &InvalidToolCallContext) {
-        let answering = {
+    /// Ends those answers of which nothing more was heard than that they call what cannot be called.
+    fn end_invalid(&self) {
+        let invalid: Vec<OpenStep> = {
             let mut state = lock(&self.state);
-            let at = state.open.iter().position(|step| matches!(step.what, What::Model { .. }));
-            at.map(|at| state.open.remove(at))
+            let is_invalid =
+                |step: &mut OpenStep| matches!(step.what, What::Model(Answering { is_invalid: true, .. }));
+            state.open.extract_if(.., is_invalid).collect()
         };
-        if let Some(step) = answering {
+        for step in invalid {
             self.sent(&step);
+            step.span.end();
+        }
+    }
+
+    /// A call that cannot be run as it is. Mostly rig tells nothing else of the answer that it is from.
+    pub(crate) fn invalid_call(&self, call: &InvalidToolCallContext) {
+        let span = lock(&self.state).open.iter_mut().find_map(|step| match &mut step.what {
+            What::Model(answering) => {
+                answering.is_invalid = true;
+                Some(step.span.clone())
+            }
+            _ => None,
+        });
+        if let Some(span) = span {
             let said = call.chat_history.iter().rev().find_map(|message| match message {
                 Message::Assistant(message) => Some(message::answer(&message.content)),
                 _ => None,
             });
-            match said {
-                Some(said) => step.span.set_output(said),
-                None => keep_partial(&step),
-            }
-            step.span.end();
+            said.into_iter().for_each(|said| span.set_output(said));
         }
         let arguments = call.args.as_deref().unwrap_or_default();
         let step = tool_step(&call.tool_name, arguments, call.tool_call_id.as_ref(), 0);
@@ -336,68 +404,61 @@ impl Run {
         });
     }
 
-    pub(crate) fn settled(&self, outcome: SettledOutcome<'_>) {
+    /// What is open, and the tools that ran where another run could have polled them.
+    fn close(&self) -> (Vec<OpenStep>, BTreeSet<String>) {
+        let mut state = lock(&self.state);
+        state.settled = true;
+        state.retrieval = None;
+        (std::mem::take(&mut state.open), std::mem::take(&mut state.unwrapped))
+    }
+
+    fn finish(&self, outcome: Result<Value, String>) {
         let root = self.root();
         // Who it is may have become known during the run.
-        Handler::new().fill(&root);
+        self.place().record(|| Handler::new().fill(&root));
+        self.end_invalid();
         let (open, unwrapped) = self.close();
-        let error = match outcome {
-            SettledOutcome::Error(error) => Some(error),
-            SettledOutcome::Response(_) => None,
-        };
         for step in open.into_iter().rev() {
             self.sent(&step);
             keep_partial(&step);
             if let What::Tool { call, .. } = &step.what {
                 call.over(step.id);
             }
-            match error {
-                Some(error) => step.span.fail(error),
-                None => step.span.end(),
+            match &outcome {
+                Err(error) => step.span.fail(error.as_str()),
+                Ok(_) => step.span.end(),
             }
         }
         if !unwrapped.is_empty() {
             root.set_metadata("pandaprobe.unwrapped_tools", unwrapped.into_iter().collect::<Vec<_>>());
         }
         match outcome {
-            SettledOutcome::Response(response) => {
-                let content = response.content();
-                let output = match message::answer(content) {
-                    output if !content.is_empty() => output,
-                    _ => json!({"messages": [{"role": "assistant", "content": response.output()}]}),
-                };
+            Ok(output) => {
                 root.set_output(output);
                 root.end();
             }
-            SettledOutcome::Error(error) => root.fail(error),
+            Err(error) => root.fail(error),
         }
-    }
-
-    /// What is open, and the tools that ran where another run could have polled them.
-    fn close(&self) -> (Vec<OpenStep>, BTreeSet<String>) {
-        let mut state = lock(&self.state);
-        state.settled = true;
-        state.preparing = None;
-        (std::mem::take(&mut state.open), std::mem::take(&mut state.unwrapped))
     }
 
     /// It was dropped before it was settled.
     fn abandoned(&self) {
-        let root = lock(&self.state).root.clone();
+        let root = self.root();
+        self.end_invalid();
         let (open, _) = self.close();
         let is_panic = std::thread::panicking();
         for step in open.into_iter().rev() {
             self.sent(&step);
             keep_partial(&step);
             let is_answer = matches!(step.what, What::Model { .. });
-            if let What::Tool { call, .. } = &step.what {
-                call.over(step.id);
+            match step.what {
+                What::Tool { call, .. } => call.give_up(step.id),
+                What::Other { stray: Some(stray), .. } => stray.give_up(),
+                _ => {}
             }
             self.give_up(step.span, is_answer, is_panic);
         }
-        if let Some(root) = root {
-            self.give_up(root, true, is_panic);
-        }
+        self.give_up(root, true, is_panic);
     }
 
     /// A stream may be left by its reader; all else is cancelled.
@@ -427,9 +488,36 @@ impl Found {
             return;
         }
         let query = conversation.rev().find_map(Message::rag_text);
-        let retrieval = query.and_then(|query| self.shared.retrievals.announce(query, &self.run));
-        let preparing = Preparing { _stray: self.shared.strays.begin(), _retrieval: retrieval };
-        lock(&self.state).preparing = Some(preparing);
+        lock(&self.state).query = query;
+        self.prepares_again();
+    }
+
+    fn prepares_again(&self) {
+        let query = lock(&self.state).query.clone();
+        let retrieval =
+            query.and_then(|query| self.shared.retrievals.announce(query, &self.run, self.is_exposed()));
+        lock(&self.state).retrieval = retrieval;
+    }
+
+    pub(crate) fn settled(&self, outcome: SettledOutcome<'_>) {
+        let outcome = match outcome {
+            SettledOutcome::Response(response) => {
+                let content = response.content();
+                Ok(match message::answer(content) {
+                    output if !content.is_empty() => output,
+                    _ => json!({"messages": [{"role": "assistant", "content": response.output()}]}),
+                })
+            }
+            SettledOutcome::Error(error) => Err(error.error_text()),
+        };
+        if let (true, Err(error), Some(beginning)) =
+            (self.is_first, &outcome, &mut lock(&self.state).beginning)
+        {
+            // Other hooks have not said yet whose it is.
+            beginning.error = Some(error.clone());
+            return;
+        }
+        self.finish(outcome);
     }
 
     /// What came of what was dispatched. With a hook before this one that forbade it, it was not told to this one.
@@ -458,6 +546,11 @@ impl Found {
                     _ => self.step(tool_step(name, args, event.call_id, event.turn)),
                 };
                 tool_ended(span, outcome);
+                let is_last =
+                    !lock(&self.state).open.iter().any(|step| matches!(step.what, What::Tool { .. }));
+                if is_last {
+                    self.prepares_again();
+                }
             }
             (_, outcome) => {
                 if let Some(step) = step {
@@ -470,6 +563,11 @@ impl Found {
     /// The model answered.
     fn answered(&self, step: OpenStep, kind: &EffectKind, outcome: &Result<Outcome, ErrorReport>) {
         if let EffectKind::Completion { request, .. } = kind {
+            // A later hook may have changed it.
+            if matches!(&step.what, What::Model(model) if model.asked != message::signature(&request.chat_history))
+            {
+                step.span.set_input(message::messages(&request.chat_history));
+            }
             self.prepares(request.chat_history.iter());
         }
         self.sent(&step);
@@ -492,21 +590,29 @@ impl Found {
     /// Something else than a model or a tool is called.
     pub(crate) fn calls(&self, id: EffectId, kind: &EffectKind) {
         let step = other_step(kind).started_at(SystemTime::now());
-        let mut state = lock(&self.state);
-        match &mut state.beginning {
-            Some(beginning) if self.is_first => beginning.first = Some((id, step)),
-            _ => {
-                drop(state);
-                self.begin_other(id, step);
-            }
+        let stray = self.is_exposed().then(StrayWork::begin);
+        let what = What::Other { stray, is_retrieval: matches!(kind, EffectKind::Retrieve { .. }) };
+        if self.is_first
+            && let Some(beginning) = &mut lock(&self.state).beginning
+        {
+            beginning.first = Some((id, step, what));
+            return;
         }
+        let span = self.step(step);
+        self.begin(id, span, what);
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !lock(&self.state).settled {
-            self.abandoned();
+        let (is_settled, error) = {
+            let mut state = lock(&self.state);
+            (state.settled, state.beginning.as_mut().and_then(|beginning| beginning.error.take()))
+        };
+        match error {
+            Some(error) => self.finish(Err(error)),
+            None if !is_settled => self.abandoned(),
+            None => {}
         }
     }
 }
@@ -517,7 +623,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What the model had said when it was interrupted.
 fn keep_partial(step: &OpenStep) {
-    if let What::Model { partial, .. } = &step.what
+    if let What::Model(Answering { partial, .. }) = &step.what
         && !partial.is_empty()
     {
         step.span.set_output(json!({"messages": [{"role": "assistant", "content": partial}]}));
@@ -573,7 +679,8 @@ fn parsed(text: &str) -> Value {
 fn ran(outcome: &Result<Outcome, ErrorReport>) -> bool {
     match outcome {
         Ok(Outcome::ToolResult { result }) => !result.is_skipped(),
-        _ => true,
+        Ok(_) => true,
+        Err(report) => !matches!(report.kind, ErrorKind::BusClosed | ErrorKind::HandlerUnavailable),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Tools that run where they belong, whoever polls them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
-use pandaprobe_core::{OpenScope, Outcome, Scope, Span, Stray, watched};
+use pandaprobe_core::{Outcome, Scope, Span, StrayWork, watched};
 use rig_agent::{
     Agent,
     bus::Dispatcher,
@@ -26,6 +26,8 @@ use rig_core::{
     serve::{Dispatch, ErasedHandler, Reply, Serve},
     wasm_compat::WasmCompatSend,
 };
+
+use crate::place::Place;
 
 /// How the layer is called among those of a tool.
 const LAYER: &str = "pandaprobe";
@@ -59,13 +61,39 @@ impl Serve for PlacedTool {
     }
 }
 
+/// A call of a tool that may run where it does not belong.
+#[derive(Debug)]
+pub(crate) struct Unplaced {
+    count: Arc<AtomicUsize>,
+    /// If it may be polled where nobody knows.
+    stray: Option<StrayWork>,
+}
+
+impl Unplaced {
+    pub(crate) fn begin(count: &Arc<AtomicUsize>, is_exposed: bool) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self { count: Arc::clone(count), stray: is_exposed.then(StrayWork::begin) }
+    }
+
+    fn give_up(mut self) {
+        self.stray.take().into_iter().for_each(StrayWork::give_up);
+    }
+}
+
+impl Drop for Unplaced {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A call of a tool that a hook records.
 #[derive(Debug)]
 pub(crate) struct ToolCall {
-    pub(crate) span: Span,
-    place: Arc<OpenScope>,
-    /// Until it runs in its place.
-    stray: Mutex<Option<Stray>>,
+    span: Span,
+    place: Arc<Place>,
+    is_placed: AtomicBool,
+    /// Until it is.
+    unplaced: Mutex<Option<Unplaced>>,
     /// Of the agent that calls.
     mark: Option<HandlerKey>,
 }
@@ -78,12 +106,13 @@ impl ToolCall {
     pub(crate) fn new(
         id: EffectId,
         span: Span,
-        place: Arc<OpenScope>,
-        stray: Stray,
+        place: Arc<Place>,
+        unplaced: Option<Unplaced>,
         mark: Option<&AgentMark>,
     ) -> Arc<Self> {
         let mark = mark.and_then(|mark| mark.key.get().cloned());
-        let call = Arc::new(Self { span, place, stray: Mutex::new(Some(stray)), mark });
+        let unplaced = Mutex::new(unplaced);
+        let call = Arc::new(Self { span, place, is_placed: AtomicBool::new(false), unplaced, mark });
         if call.mark.is_some() {
             calls().entry(id).or_default().push(Arc::clone(&call));
         }
@@ -92,28 +121,49 @@ impl ToolCall {
 
     /// The call has ended. Whether its tool ran, as far as it did, in the wrong place.
     pub(crate) fn over(self: &Arc<Self>, id: EffectId) -> bool {
-        if self.mark.is_some() {
-            let mut calls = calls();
-            if let Some(same_number) = calls.get_mut(&id) {
-                same_number.retain(|call| !Arc::ptr_eq(call, self));
-                if same_number.is_empty() {
-                    calls.remove(&id);
-                }
-            }
-        }
-        lock(&self.stray).take().is_some()
+        self.leave(id);
+        lock(&self.unplaced).take();
+        !self.is_placed.load(Ordering::Acquire)
     }
 
-    /// The call that `bus` serves under that number.
+    /// Nobody waits for it any more.
+    pub(crate) fn give_up(self: &Arc<Self>, id: EffectId) {
+        self.leave(id);
+        let unplaced = lock(&self.unplaced).take();
+        unplaced.into_iter().for_each(Unplaced::give_up);
+    }
+
+    fn leave(self: &Arc<Self>, id: EffectId) {
+        if self.mark.is_none() {
+            return;
+        }
+        let mut calls = calls();
+        if let Some(same_number) = calls.get_mut(&id) {
+            same_number.retain(|call| !Arc::ptr_eq(call, self));
+            if same_number.is_empty() {
+                calls.remove(&id);
+            }
+        }
+    }
+
+    /// The call that `bus` serves under that number: the last, if several handlers record it.
     fn served(id: EffectId, bus: &Dispatcher) -> Option<Arc<Self>> {
-        let same_number = calls().get(&id).cloned()?;
+        let mut same_number = calls().get(&id).cloned()?;
         let is_on_bus = |mark: &HandlerKey| bus.descriptor(mark).is_some();
-        same_number.into_iter().rev().find(|call| call.mark.as_ref().is_some_and(is_on_bus))
+        same_number.retain(|call| call.mark.as_ref().is_some_and(is_on_bus));
+        for call in &same_number {
+            call.is_placed.store(true, Ordering::Release);
+            lock(&call.unplaced).take();
+        }
+        same_number.pop()
     }
 
     async fn run<T>(self: Arc<Self>, answer: impl Future<Output = T>) -> T {
-        lock(&self.stray).take();
-        let inside = self.place.run(|| self.span.scope(answer));
+        // Outside of what is recorded its tool is no part of anything else either.
+        let inside = match self.span.is_recorded() {
+            true => self.place.run(|| self.span.scope(answer)),
+            false => Scope::nowhere().run(|| self.span.scope(answer)),
+        };
         let told = move |outcome: Outcome<'_, T>| {
             if let Outcome::Panicked(message) = outcome {
                 self.span.clone().panicked(message);
@@ -139,52 +189,109 @@ pub(crate) struct AgentMark {
     /// Once it is on the bus.
     key: OnceLock<HandlerKey>,
     retrieves: AtomicBool,
+    /// The tools that find their calls.
+    placed: OnceLock<HashSet<String>>,
 }
 
+/// Whose the tools of an agent are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tools {
+    /// Nobody else uses them yet.
+    Own,
+    Shared,
+}
+
+/// Marks of agents that were built already, so that each has one only, however often it is instrumented.
+static KNOWN: Mutex<VecDeque<Arc<AgentMark>>> = Mutex::new(VecDeque::new());
+/// How many are remembered.
+const MAX_KNOWN: usize = 256;
+
 impl AgentMark {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let label = format!("{LAYER}#{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { label, key: OnceLock::new(), retrieves: AtomicBool::new(false) }
+        let (key, placed) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { label, key, retrieves: AtomicBool::new(false), placed })
+    }
+
+    /// That of an agent that was built already.
+    pub(crate) fn of(agent: &Agent) -> Arc<Self> {
+        let mut known = lock(&KNOWN);
+        let is_its =
+            |mark: &&Arc<Self>| mark.key.get().is_some_and(|key| agent.handler_descriptor(key).is_some());
+        if let Some(mark) = known.iter().rev().find(is_its) {
+            return Arc::clone(mark);
+        }
+        let mark = Self::new();
+        // Before it is known, so that it is found from then on.
+        mark.register(agent);
+        if known.len() == MAX_KNOWN {
+            known.pop_front();
+        }
+        known.push_back(Arc::clone(&mark));
+        mark
     }
 
     /// Marks the agent, and has its tools run in their places.
-    pub(crate) fn put_on(&self, agent: &Agent) {
+    pub(crate) fn put_on(&self, agent: &Agent, tools: Tools) {
+        self.register(agent);
         let retrieves = agent.required_row().iter().any(|(_, family)| *family == EffectFamily::Retrieve);
         self.retrieves.store(retrieves, Ordering::Release);
-        agent.register_model(self.label.as_str(), nobody());
-        let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
-        if agent.handler_descriptor(&key).is_some() {
-            let _ = self.key.set(key);
+        let placed = place_tools(agent, tools);
+        if self.key.get().is_some() {
+            let _ = self.placed.set(placed);
         }
-        place_tools(agent);
+    }
+
+    fn register(&self, agent: &Agent) {
+        if self.key.get().is_none() {
+            agent.register_model(self.label.as_str(), nobody());
+            let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
+            if agent.handler_descriptor(&key).is_some() {
+                let _ = self.key.set(key);
+            }
+        }
     }
 
     /// Whether the agent looks things up by itself before it asks its model.
     pub(crate) fn retrieves(&self) -> bool {
         self.retrieves.load(Ordering::Acquire)
     }
+
+    /// Whether the tool of that name runs in the place of its call.
+    pub(crate) fn places(&self, tool: &str) -> bool {
+        self.placed.get().is_some_and(|placed| placed.contains(tool))
+    }
 }
 
-fn place_tools(agent: &Agent) {
+/// Wraps the tools of the agent that are not. Gives the names of all that are.
+fn place_tools(agent: &Agent, owner: Tools) -> HashSet<String> {
     let server = agent.tool_server_handle();
     let tools = server.toolset();
     let exposed: HashSet<&str> = tools.always_exposed_names().collect();
     let (mut placed, mut retrieved) = (ToolSet::default(), ToolSet::default());
+    let mut names = HashSet::new();
     for (name, tool) in tools.iter() {
         let is_placed = tool.handler().descriptor().layers.iter().any(|layer| layer == LAYER);
         // What is no tool by its own account stays as it is.
         let Ok(wrapped) = RegisteredTool::from_handler(PlacedTool { inner: tool.handler().clone() }) else {
             continue;
         };
-        if !is_placed {
-            // Under the same key, so that it takes the place of the other.
-            let wrapped = wrapped.with_key(tool.key().clone());
-            if exposed.contains(name) { &mut placed } else { &mut retrieved }.add_registered_tool(wrapped);
+        names.insert(name.to_owned());
+        if is_placed {
+            continue;
         }
+        if owner == Tools::Own {
+            // rig warns of a tool that takes the place of another.
+            server.remove_tool(name);
+        }
+        // Under the same key, so that it takes the place of the other.
+        let wrapped = wrapped.with_key(tool.key().clone());
+        if exposed.contains(name) { &mut placed } else { &mut retrieved }.add_registered_tool(wrapped);
     }
     placed.add_retrievable_tools(retrieved);
     server.add_tools(placed);
+    names
 }
 
 /// A model that answers nothing.

@@ -47,7 +47,7 @@ pub fn set_session(id: impl Into<String>) {
 
 fn set(what: &str, pick: fn(&mut Ids) -> &mut Slot, value: Slot) {
     match current() {
-        Some(frame) if frame.settable().is_nowhere() => refused(what, "where it could be anybody's"),
+        Some(frame) if frame.settable().nowhere => refused(what, "where it could be anybody's"),
         Some(frame) => set_in_scope(&frame, pick, value),
         None => DEFAULTS.set(what, pick, value),
     }

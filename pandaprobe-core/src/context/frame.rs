@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, Weak},
+    sync::{Arc, Weak},
 };
 
-use super::{Collector, Surroundings, stray::Strangers};
+use super::{Collector, Surroundings};
 use crate::{
     client::Client,
     identity::{Ids, Slot},
@@ -41,8 +41,8 @@ pub(crate) struct Frame {
     pub(super) copied: Option<Copied>,
     /// Nobody knows whose it is what is done here, and nothing is outside.
     pub(super) nowhere: bool,
-    /// Who may be polled here.
-    pub(super) strangers: OnceLock<Arc<Strangers>>,
+    /// Nothing of anybody else runs in it.
+    pub(super) for_callbacks: bool,
 }
 
 /// What a copy keeps of what it was made of, beside what that says.
@@ -79,6 +79,11 @@ impl Frame {
     /// Whether nobody knows whose it is what is done here.
     pub(crate) fn is_nowhere(&self) -> bool {
         self.layers().any(|frame| frame.nowhere)
+    }
+
+    /// Whether nothing of anybody else runs here.
+    pub(super) fn is_for_callbacks(&self) -> bool {
+        self.layers().any(|frame| frame.for_callbacks)
     }
 
     /// A layer that is at `position`. If `outer` is not in that trace, what it says surrounds the trace.

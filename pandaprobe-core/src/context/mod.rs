@@ -33,7 +33,7 @@ pub(crate) use scoped::{Home, Plan};
 pub use scoped::{InCurrentScope, Scoped, spawn, spawn_blocking};
 use stack::Active;
 pub(crate) use stack::current;
-pub use stray::{PolledHere, Stray, StrayWork};
+pub use stray::{StrayWork, is_withheld};
 
 /// The client that the current scope names.
 pub(crate) fn client() -> Option<Client> {

@@ -198,9 +198,13 @@ impl Scope {
 
     /// A layer for the scope. A scope that was carried here is outside of it.
     pub(super) fn frame(self, outer: Option<Arc<Frame>>) -> Arc<Frame> {
+        // What is set where nobody knows whose it is would be that of all who are polled there.
+        let nowhere =
+            self.ids == Ids::default() && self.carried.as_ref().is_some_and(|carried| carried.nowhere);
         Arc::new(Frame {
             outer: frame::Outer::new(self.carried.or(outer)),
             state: Mutex::new(frame::State::new(self.ids)),
+            nowhere,
             tags: self.tags,
             metadata: self.metadata,
             client: self.client,
@@ -234,6 +238,13 @@ pub struct OpenScope {
 impl OpenScope {
     pub(crate) fn new(frame: Option<Arc<Frame>>) -> Self {
         Self { frame, owner: unique() }
+    }
+
+    /// The same scope for the callbacks of an integration, which run nothing of the application's: what is in flight of
+    /// [`StrayWork`](crate::StrayWork) withholds nothing there.
+    pub fn for_callbacks(&self) -> Self {
+        let outer = frame::Outer::new(self.frame.clone());
+        Self::new(Some(Arc::new(Frame { outer, for_callbacks: true, ..Frame::default() })))
     }
 
     /// Runs a closure in the scope: one poll of a future, or its drop.

@@ -85,7 +85,6 @@ pub(crate) struct Active {
 impl Active {
     /// For a future or closure, known by `owner` each time it is entered.
     pub(crate) fn enter(frame: Arc<Frame>, owner: u64) -> Self {
-        frame.strangers.get().into_iter().for_each(|strangers| strangers.entered());
         Self::push(frame, How::Active { owner })
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::{
     client::{self, Client},
-    context::{Position, Surroundings, current, ids_within},
+    context::{Position, Surroundings, current, ids_within, is_withheld},
     identity::Ids,
     model::{Object, SpanData, Timestamp, TraceData},
     pipeline::{self, Decode, Exit, Intake, LoopPart, Root, SpanRecord, TraceRecord},
@@ -81,7 +81,7 @@ impl Opening {
             data.metadata.insert(PARENT_TRACE.to_owned(), position.trace.id.to_string().into());
         }
         fill(&mut data);
-        if is_nowhere() {
+        if is_withheld() {
             data.metadata.insert(WITHHELD.to_owned(), "nobody knows whose it is".into());
             intake.reporter.report(ReportKind::IdentityWithheld, withheld("a trace", &data.name));
         }
@@ -111,7 +111,7 @@ impl Opening {
             return Some(Begun { span, own_trace: false });
         }
         if position.is_none() && alone == Alone::Skip {
-            if is_nowhere() {
+            if is_withheld() {
                 client::report(ReportKind::IdentityWithheld, withheld("a span", &self.name));
             }
             return None;
@@ -160,11 +160,6 @@ impl Opening {
         fill(&mut data);
         SpanRecord::start(trace, data, self.decoder.take())
     }
-}
-
-/// Whether the program is where nobody knows whose it is what begins.
-fn is_nowhere() -> bool {
-    current().is_some_and(|frame| frame.is_nowhere())
 }
 
 fn withheld(what: &str, name: &str) -> String {

@@ -20,6 +20,7 @@ use crate::{
     config::{DEFAULT_LINGER, DEFAULT_MAX_TRACE_AGE},
     context::{Home, Plan, Position, Scoped, current},
     error_text::{ErrorText, text_of},
+    handler::TraceInfo,
     identity::Ids,
     model::{Cost, Object, SpanData, SpanId, SpanKind, TokenUsage, TraceId},
     pipeline::{Decode, Exit, Piece, SpanRecord, object_bytes, shallow, shallow_object, value_bytes},
@@ -471,6 +472,25 @@ impl Span {
     /// Whether something of the identity `later` belongs in the trace of this span, which it then fills.
     pub(crate) fn admits(&self, later: &Ids) -> bool {
         self.record.as_ref().is_none_or(|record| record.trace.admit(later))
+    }
+
+    /// Gives the trace that was begun for this span, if it was not sent, another identity where `ids` say one.
+    pub(crate) fn take_over(&self, ids: &Ids, tags: &[String], metadata: &Object) -> Option<TraceInfo> {
+        let record = self.record.as_ref().filter(|record| record.is_root_of_its_trace())?;
+        let trace = &record.trace;
+        let bytes = tags.iter().map(String::len).sum::<usize>() + object_bytes(metadata);
+        let mut is_other = false;
+        trace.update(bytes, |state| {
+            let taken = ids.or(&state.ids);
+            is_other = taken != state.ids && !trace.is_sent();
+            if is_other {
+                state.ids = taken;
+            }
+            state.data.add_tags(tags.to_vec());
+            state.data.metadata.extend(metadata.clone());
+            0
+        });
+        is_other.then(|| TraceInfo::of(trace))
     }
 
     /// Whether the trace of this span belongs to somebody else.

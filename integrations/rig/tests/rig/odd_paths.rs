@@ -1,6 +1,6 @@
 //! Paths of a run that are not the straight one, each by its name.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::StreamExt;
 use pandaprobe_core::{
@@ -8,14 +8,16 @@ use pandaprobe_core::{
     testing::{Captured, capture},
     trace,
 };
-use pandaprobe_rig::{BuildTraced, RigHandler, Traced};
+use pandaprobe_rig::{BuildTraced, RigHandler, Traced, TracedAgent};
 use rig_agent::{
-    Agent, AgentBuilder, AgentRun,
+    AgentBuilder, AgentRun,
     agent::{
         AgentHook, AgentRunStep, DispatchAction, DispatchEvent, HookContext, InvalidToolCallAction,
         InvalidToolCallContext, RunStart, RunStartAction, StepEventKind,
     },
+    completion::PromptError,
     extractor::ExtractorBuilder,
+    run::response::PromptResponse,
     tool::{Tool, ToolContext},
 };
 use rig_core::{
@@ -27,9 +29,9 @@ use serde_json::{Value, json};
 
 use crate::kit::{Double, doubles, stream};
 
-async fn run_of(
-    build: impl FnOnce(&RigHandler) -> Agent,
-    ask: impl AsyncFnOnce(&Agent) -> String,
+async fn run_of<A>(
+    build: impl FnOnce(&RigHandler) -> A,
+    ask: impl AsyncFnOnce(&A) -> String,
 ) -> Captured<String> {
     capture(|| async {
         let agent = build(&RigHandler::new().user_id("ada"));
@@ -38,8 +40,12 @@ async fn run_of(
     .await
 }
 
-async fn ask(agent: &Agent) -> String {
-    match agent.prompt("go").await {
+async fn ask(agent: &TracedAgent) -> String {
+    told(agent.prompt("go").await)
+}
+
+fn told(answer: Result<PromptResponse, PromptError>) -> String {
+    match answer {
         Ok(answer) => answer.output(),
         Err(error) => format!("failed: {error}"),
     }
@@ -70,7 +76,7 @@ async fn llm_error_in_the_middle_of_a_stream() {
     let model = MockCompletionModel::from_stream_turns([broken]);
     let captured = run_of(
         |handler| AgentBuilder::new(model).build_traced(handler),
-        async |agent| {
+        async |agent: &TracedAgent| {
             let mut answer = agent.prompt("go").stream();
             while answer.next().await.is_some() {}
             String::new()
@@ -128,8 +134,9 @@ async fn unknown_tool() {
     assert_eq!(called["function"]["name"], json!("halve"));
 
     // Another hook that has the model try again.
-    let retried =
-        async |agent: &Agent| agent.prompt("go").max_invalid_tool_call_retries(2).await.unwrap().output();
+    let retried = async |agent: &TracedAgent| {
+        agent.prompt("go").max_invalid_tool_call_retries(2).await.unwrap().output()
+    };
     let captured = run_of(
         |handler| {
             let turns = [unknown(), doubles(&[1]), MockTurn::text("two")];
@@ -178,56 +185,26 @@ impl AgentHook for Forbids {
 
 #[tokio::test]
 async fn skipped_tool() {
-    for is_first in [true, false] {
-        let captured = run_of(
-            |handler| {
-                let builder = builder([doubles(&[1]), MockTurn::text("then not")]).tool(Double);
-                match is_first {
-                    true => builder.add_hook(handler.clone()).add_hook(Forbids).build(),
-                    false => builder.add_hook(Forbids).build_traced(handler),
-                }
-            },
-            ask,
-        )
-        .await;
-        captured.assert_nothing_lost();
-        let tool = captured.span("double");
-        assert_eq!((tool.status, &tool.output), (SpanStatus::Ok, &Some(json!("the policy says no"))));
-        assert_eq!((&tool.metadata["skipped"], &tool.input), (&json!(true), &Some(json!({"x": 1}))));
-        assert!(!captured.span("agent").metadata.contains_key("pandaprobe.unwrapped_tools"));
-    }
-}
-
-struct Patches;
-
-impl AgentHook for Patches {
-    async fn on_dispatch(&self, _: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
-        match event.tool_name() {
-            Some(_) => DispatchAction::rewrite_tool_args(event.kind, json!({"x": 21})),
-            None => DispatchAction::Proceed,
-        }
-    }
-}
-
-#[tokio::test]
-async fn arguments_that_a_later_hook_changes() {
     let captured = run_of(
         |handler| {
-            let builder = builder([doubles(&[1]), MockTurn::text("42")]).tool(Double);
-            builder.add_hook(handler.clone()).add_hook(Patches).build()
+            let builder = builder([doubles(&[1]), MockTurn::text("then not")]).tool(Double);
+            builder.add_hook(Forbids).build_traced(handler)
         },
         ask,
     )
     .await;
+    captured.assert_nothing_lost();
     let tool = captured.span("double");
-    assert_eq!((&tool.input, &tool.output), (&Some(json!({"x": 21})), &Some(json!({"doubled": 42}))));
+    assert_eq!((tool.status, &tool.output), (SpanStatus::Ok, &Some(json!("the policy says no"))));
+    assert_eq!((&tool.metadata["skipped"], &tool.input), (&json!(true), &Some(json!({"x": 1}))));
+    assert!(!captured.span("agent").metadata.contains_key("pandaprobe.unwrapped_tools"));
 }
 
 #[tokio::test]
 async fn run_dropped() {
     let captured = run_of(
         |handler| builder([doubles(&[10_000])]).tool(Double).build_traced(handler),
-        async |agent| {
+        async |agent: &TracedAgent| {
             tokio::select! {
                 _ = agent.prompt("go").run() => "finished".to_owned(),
                 () = tokio::time::sleep(Duration::from_millis(30)) => "left".to_owned(),
@@ -250,7 +227,7 @@ async fn run_dropped() {
 async fn timeout() {
     let captured = run_of(
         |handler| builder([doubles(&[10_000])]).tool(Double).build_traced(handler),
-        async |agent| {
+        async |agent: &TracedAgent| {
             let answer = tokio::time::timeout(Duration::from_millis(30), agent.prompt("go").run()).await;
             answer.is_err().to_string()
         },
@@ -265,7 +242,7 @@ async fn stream_left_by_its_reader() {
     let model = MockCompletionModel::from_stream_turns([stream(&["uno ", "due ", "tre "])]);
     let captured = run_of(
         |handler| AgentBuilder::new(model).build_traced(handler),
-        async |agent| {
+        async |agent: &TracedAgent| {
             let mut answer = agent.prompt("count").stream();
             while let Some(Ok(item)) = answer.next().await {
                 if format!("{item:?}").contains("uno ") {
@@ -314,7 +291,7 @@ async fn tool_that_panics() {
         |handler| {
             builder([MockTurn::tool_call("call_0", "panics", json!({}))]).tool(Panics).build_traced(handler)
         },
-        async |agent| {
+        async |agent: &TracedAgent| {
             let run = agent.prompt("go");
             pandaprobe_core::spawn(run.run()).await.unwrap_err().to_string()
         },
@@ -336,7 +313,7 @@ async fn memory_before_the_run() {
                 .conversation("talk-1")
                 .build_traced(handler)
         },
-        async |agent| {
+        async |agent: &TracedAgent| {
             agent.prompt("hi").await.unwrap();
             agent.prompt("and now?").await.unwrap().output()
         },
@@ -374,7 +351,7 @@ async fn resumed_run() {
 
     let captured = run_of(
         |handler| builder([MockTurn::text("8")]).tool(Double).build_traced(handler),
-        async |agent| {
+        async |agent: &TracedAgent| {
             let run: AgentRun = serde_json::from_str(&stored).unwrap();
             agent.resume(run).await.unwrap().output()
         },
@@ -446,21 +423,6 @@ async fn two_hooks_on_one_run() {
 }
 
 #[tokio::test]
-async fn hooks_of_two_handlers_record_two_traces() {
-    let captured = capture(|| async {
-        let agent = builder([doubles(&[1]), MockTurn::text("2")])
-            .tool(Double)
-            .add_hook(RigHandler::new().user_id("grace"))
-            .build_traced(&RigHandler::new().user_id("ada"));
-        agent.prompt("go").await.unwrap();
-    })
-    .await;
-    let users: Vec<_> = captured.traces.iter().map(|trace| trace.user_id.as_deref().unwrap()).collect();
-    assert_eq!(users.len(), 2);
-    assert!(users.contains(&"ada") && users.contains(&"grace"));
-}
-
-#[tokio::test]
 async fn too_many_turns() {
     let captured = run_of(
         |handler| {
@@ -492,21 +454,8 @@ impl AgentHook for Stops {
 
 #[tokio::test]
 async fn run_that_another_hook_stops() {
-    for is_first in [true, false] {
-        let captured = run_of(
-            |handler| {
-                let builder = builder([]);
-                match is_first {
-                    true => builder.add_hook(handler.clone()).add_hook(Stops).build(),
-                    false => builder.add_hook(Stops).build_traced(handler),
-                }
-            },
-            ask,
-        )
-        .await;
-        assert_eq!(captured.traces.len(), 1, "{}", captured.tree());
-        assert!(captured.span("agent").error.as_ref().unwrap().contains("not today"));
-    }
+    let captured = run_of(|handler| builder([]).add_hook(Stops).build_traced(handler), ask).await;
+    captured.assert_tree("agent ERROR user=ada\n└─ AGENT agent ERROR: the run was cancelled: not today\n");
 }
 
 #[tokio::test]
@@ -525,5 +474,4 @@ async fn a_tool_that_was_not_wrapped_is_named() {
     .await;
     assert_eq!(captured.span("agent").metadata["pandaprobe.unwrapped_tools"], json!(["double"]));
     assert_eq!(captured.reported(ReportKind::IdentityWithheld), 0, "it recorded nothing");
-    let _: Arc<()> = Arc::default();
 }

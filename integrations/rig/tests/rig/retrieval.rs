@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use pandaprobe_core::{ReportKind, SpanKind, testing::capture, user};
-use pandaprobe_rig::{BuildTraced, RigHandler, Traced};
+use pandaprobe_rig::{BuildTraced, RigHandler};
 use rig::{
     embeddings::EmbeddingsBuilder,
     prelude::*,
@@ -135,8 +135,7 @@ async fn ask_all(is_wrapped: bool, ask: impl Fn(usize) -> String) -> pandaprobe_
             false => builder.dynamic_context(1, Slow).build_traced(&handler),
         };
         let runs = (0..100).map(|run| {
-            let (agent, question) = (agent.clone(), ask(run));
-            let runner = agent.prompt(question).traced(&handler.clone().user_id(format!("user-{run}")));
+            let runner = agent.prompt(ask(run)).traced(&handler.clone().user_id(format!("user-{run}")));
             pandaprobe_core::spawn(async move { runner.await.unwrap() })
         });
         for run in runs.collect::<Vec<_>>() {

@@ -1,0 +1,83 @@
+//! Where a run was started, which is where its steps belong.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use pandaprobe_core::{OpenScope, Scope, Scoped};
+use pin_project_lite::pin_project;
+
+/// Where a run was started. What is current while it runs need not be its own.
+#[derive(Debug)]
+pub(crate) struct Place {
+    scope: OpenScope,
+    for_callbacks: OpenScope,
+}
+
+impl Place {
+    pub(crate) fn here() -> Arc<Self> {
+        let scope = Scope::current().open();
+        Arc::new(Self { for_callbacks: scope.for_callbacks(), scope })
+    }
+
+    /// Runs something of this crate's own there.
+    pub(crate) fn record<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.for_callbacks.run(f)
+    }
+
+    /// Runs something of the application's there.
+    pub(crate) fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.scope.run(f)
+    }
+}
+
+/// The place of a request, once it is polled: how its hooks know.
+pub(crate) type Link = Arc<OnceLock<Arc<Place>>>;
+
+pin_project! {
+    /// A request that runs: a future, or a stream. Made by [`TracedRunner`](crate::TracedRunner).
+    ///
+    /// It polls steps of other runs, of other users. So nothing of where it is is current inside of it: its hooks remember
+    /// that, and its tools run there.
+    #[derive(Debug)]
+    #[must_use = "a run does nothing until it is polled"]
+    pub struct TracedRun<F> {
+        link: Link,
+        #[pin]
+        run: Scoped<F>,
+    }
+}
+
+impl<F> TracedRun<F> {
+    pub(crate) fn new(link: Link, run: impl FnOnce() -> F) -> Self {
+        Self { link, run: Scope::nowhere().scope_stream(Scope::nowhere().run(run)) }
+    }
+}
+
+impl<F: Future> Future for TracedRun<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.link.get_or_init(Place::here);
+        this.run.poll(context)
+    }
+}
+
+impl<S: Stream> Stream for TracedRun<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        this.link.get_or_init(Place::here);
+        this.run.poll_next(context)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.run.size_hint()
+    }
+}
