@@ -282,6 +282,15 @@ impl Handler {
         span
     }
 
+    /// [`start`](Self::start) as a part of `parent`, wherever the program is. If `parent` is not recorded, this is not either.
+    pub fn start_below(&self, parent: &Span, run: Run) -> Span {
+        let Some(position) = parent.position() else {
+            return Span::none();
+        };
+        let (span, _) = self.begin(self.opening(&run.name, Some(position)), run, Alone::Skip);
+        span
+    }
+
     /// The run `id` starts, as a part of `parent`, or where the program is.
     ///
     /// A parent that has not started yet is made up until it does. A second start of a run is ignored and

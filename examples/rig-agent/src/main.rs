@@ -12,7 +12,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use pandaprobe::{Config, ConsoleExporter, FileExporter, RigHandler, rig::{BuildTraced, TracedAgent}};
+use pandaprobe::{
+    Config, ConsoleExporter, FileExporter, RigHandler,
+    rig::{BuildTraced, TracedAgent},
+};
 use rig::{
     http_client::ReqwestClient,
     memory::InMemoryConversationMemory,

@@ -9,7 +9,10 @@ mod notes;
 use std::{convert::Infallible, error::Error};
 
 use notes::Notes;
-use pandaprobe::{Config, ConsoleExporter, FileExporter, RigHandler, rig::{BuildTraced, TracedAgent}};
+use pandaprobe::{
+    Config, ConsoleExporter, FileExporter, RigHandler,
+    rig::{BuildTraced, TracedAgent},
+};
 use rig::{
     DynModel, http_client::ReqwestClient, operation::Completion, prelude::*, providers::openai::OpenAIConfig,
     tool::ToolContext,

@@ -54,7 +54,9 @@ pin_project! {
 
 impl<F> TracedRun<F> {
     pub(crate) fn new(link: Link, run: impl FnOnce() -> F) -> Self {
-        Self { link, run: Scope::nowhere().scope_stream(Scope::nowhere().run(run)) }
+        let nowhere = Scope::nowhere();
+        let run = nowhere.clone().run(run);
+        Self { link, run: nowhere.scope_stream(run) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What is recorded of a completion beside its messages.
 
-use pandaprobe_core::{Cost, Object, TokenUsage};
-use rig_core::completion::{
-    CompletionRequest, CompletionResponse, Document, FinishReason, ToolDefinition, Usage,
-};
+use std::sync::{Arc, OnceLock};
+
+use pandaprobe_core::{Cost, Decode, Object, Piece, SpanData, Timestamp, TokenUsage};
+use rig_core::completion::{CompletionRequest, CompletionResponse, FinishReason, ToolDefinition, Usage};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::message::{self, Said};
 
 /// Temperature and the like: what the request says, and nothing where it says nothing.
 pub(crate) fn parameters(request: &CompletionRequest) -> Object {
@@ -36,17 +38,90 @@ fn written(value: &impl Serialize) -> Option<Value> {
     serde_json::to_value(value).ok().filter(|value| !value.is_null())
 }
 
-/// The tools that the model was offered.
-pub(crate) fn tools(tools: &[ToolDefinition]) -> Option<Value> {
-    let offered = tools.iter().map(|tool| {
-        json!({"name": tool.name.as_str(), "description": tool.description, "parameters": tool.parameters})
-    });
-    (!tools.is_empty()).then(|| offered.collect())
+/// What the model is asked, and with what. It is taken where the program waits, and written elsewhere.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    said: Vec<Said>,
+    /// JSON of what is offered to the model, by its name.
+    offered: Vec<(&'static str, Vec<u8>)>,
+    answer: Answer,
+    held: usize,
 }
 
-/// The documents that rig adds to the prompt.
-pub(crate) fn documents(documents: &[Document]) -> Option<Value> {
-    (!documents.is_empty()).then(|| written(&documents)).flatten()
+/// What the model answers, once it has.
+pub(crate) type Answer = Arc<OnceLock<Said>>;
+
+impl Asked {
+    pub(crate) fn of(request: &CompletionRequest, answer: Answer) -> Self {
+        let said = message::said(&request.chat_history);
+        let mut offered = Vec::new();
+        if !request.tools.is_empty() {
+            let tools: Vec<Offered<'_>> = request.tools.iter().map(Offered::of).collect();
+            offered.extend(serde_json::to_vec(&tools).ok().map(|tools| ("tools", tools)));
+        }
+        if !request.documents.is_empty() {
+            offered.extend(
+                serde_json::to_vec(&request.documents).ok().map(|documents| ("documents", documents)),
+            );
+        }
+        let held = said.iter().map(Said::bytes).sum::<usize>();
+        let held = held + offered.iter().map(|(_, json)| json.len()).sum::<usize>();
+        Self { said, offered, answer, held }
+    }
+
+    fn write(&self, said: Vec<Said>, span: &mut SpanData) {
+        // A later hook may have said that it was something else.
+        span.input.get_or_insert_with(|| message::written(said));
+        if let (None, Some(answer)) = (&span.output, self.answer.get()) {
+            span.output = Some(message::written(vec![answer.clone()]));
+        }
+        for (name, json) in &self.offered {
+            if !span.metadata.contains_key(*name)
+                && let Ok(value) = serde_json::from_slice(json)
+            {
+                span.metadata.insert((*name).to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Decode for Asked {
+    fn push(&mut self, _: Piece, _: Timestamp) {}
+
+    fn describe(&self, span: &mut SpanData) {
+        self.write(self.said.clone(), span);
+    }
+
+    fn finish(&mut self, span: &mut SpanData) -> Vec<SpanData> {
+        let said = std::mem::take(&mut self.said);
+        self.write(said, span);
+        Vec::new()
+    }
+
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    fn is_terminal(&self) -> bool {
+        true
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held + self.answer.get().map_or(0, Said::bytes)
+    }
+}
+
+#[derive(Serialize)]
+struct Offered<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
+impl<'a> Offered<'a> {
+    fn of(tool: &'a ToolDefinition) -> Self {
+        Self { name: tool.name.as_str(), description: &tool.description, parameters: &tool.parameters }
+    }
 }
 
 /// rig counts as all handlers do: the prompt with what came from caches, the answer with what was thought.
@@ -75,20 +150,17 @@ pub(crate) fn cost(usage: &Usage) -> Option<Cost> {
     Some(known.fold(Cost::new(cost.total), |cost, (name, part)| cost.part(name, part)))
 }
 
-/// Where providers say why they stopped.
-const FINISH_REASONS: [&str; 7] = [
-    "/choices/0/finish_reason",
-    "/stop_reason",
-    "/stopReason",
-    "/candidates/0/finishReason",
-    "/done_reason",
-    "/incomplete_details/reason",
-    "/status",
-];
-
 /// Why the model stopped: the provider's own word, else rig's.
 pub(crate) fn finish_reason(response: &CompletionResponse) -> Option<String> {
-    let own = FINISH_REASONS.iter().find_map(|path| response.raw.pointer(path)?.as_str());
+    let raw = &response.raw;
+    let in_first = |list: &str, key: &str| raw.get(list)?.get(0)?.get(key)?.as_str();
+    let own = in_first("choices", "finish_reason")
+        .or_else(|| in_first("candidates", "finishReason"))
+        .or_else(|| {
+            ["stop_reason", "stopReason", "done_reason"].iter().find_map(|key| raw.get(key)?.as_str())
+        })
+        .or_else(|| raw.get("incomplete_details")?.get("reason")?.as_str())
+        .or_else(|| raw.get("status")?.as_str());
     own.map(str::to_owned).or_else(|| response.finish_reason().map(word))
 }
 

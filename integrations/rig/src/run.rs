@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use pandaprobe_core::{ErrorText, Handler, Run as Step, Span, SpanKind, StrayWork};
+use pandaprobe_core::{ErrorText, Handler, Piece, Run as Step, Span, SpanKind, StrayWork};
 use rig_agent::agent::{
     HookContext, InvalidToolCallContext, InvalidToolCallReason, OutcomeEvent, SettledOutcome,
 };
@@ -107,8 +107,9 @@ enum What {
 struct Answering {
     /// The number by which a transport knows it.
     announced: Option<u64>,
-    /// What it was asked, in short.
-    asked: u64,
+    answer: request::Answer,
+    /// Where its messages are.
+    asked: usize,
     partial: String,
     is_full: bool,
     has_token: bool,
@@ -259,12 +260,7 @@ impl Run {
 
     /// Begins a step of the run.
     pub(crate) fn step(&self, step: Step) -> Span {
-        let root = self.root();
-        // Alone it would be a trace of its own.
-        if !root.is_recorded() {
-            return root;
-        }
-        self.place().record(|| root.run(|| self.shared.steps.start(step)))
+        self.shared.steps.start_below(&self.root(), step)
     }
 
     /// The open step in which something is looked up, if there is one.
@@ -287,17 +283,11 @@ impl Run {
     pub(crate) fn asks_model(&self, id: EffectId, request: &CompletionRequest, turn: usize) {
         lock(&self.state).retrieval = None;
         self.end_invalid();
+        let answer = request::Answer::default();
         let mut step = Step::new("chat", SpanKind::Llm)
-            .input(message::messages(&request.chat_history))
+            .decoder(request::Asked::of(request, Arc::clone(&answer)))
             .model_parameters(request::parameters(request))
             .metadata("turn", turn);
-        let offered = [
-            ("tools", request::tools(&request.tools)),
-            ("documents", request::documents(&request.documents)),
-        ];
-        for (key, value) in offered {
-            step = value.into_iter().fold(step, |step, value| step.metadata(key, value));
-        }
         if let Some(model) = &request.model {
             step = step.model(model.as_str());
         }
@@ -313,8 +303,8 @@ impl Run {
             self.root().set_metadata("rig.resumed", true);
         }
         let announced = self.shared.model_calls.announce(request, &span);
-        let asked = message::signature(&request.chat_history);
-        self.begin(id, span, What::Model(Answering { announced, asked, ..Answering::default() }));
+        let asked = address(request);
+        self.begin(id, span, What::Model(Answering { announced, asked, answer, ..Answering::default() }));
     }
 
     /// The model says something.
@@ -563,9 +553,8 @@ impl Found {
     /// The model answered.
     fn answered(&self, step: OpenStep, kind: &EffectKind, outcome: &Result<Outcome, ErrorReport>) {
         if let EffectKind::Completion { request, .. } = kind {
-            // A later hook may have changed it.
-            if matches!(&step.what, What::Model(model) if model.asked != message::signature(&request.chat_history))
-            {
+            // A later hook may have asked something else.
+            if matches!(&step.what, What::Model(answering) if answering.asked != address(request)) {
                 step.span.set_input(message::messages(&request.chat_history));
             }
             self.prepares(request.chat_history.iter());
@@ -573,6 +562,11 @@ impl Found {
         self.sent(&step);
         match outcome {
             Ok(Outcome::Completion(response)) => {
+                if let What::Model(answering) = &step.what {
+                    let _ = answering.answer.set(message::assistant(&response.choice));
+                    // So that it is counted.
+                    step.span.feed(Piece::End);
+                }
                 described(&step.span, response);
                 match &response.error {
                     Some(error) => step.span.fail(error.as_str()),
@@ -621,6 +615,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where the messages of a request are: a request that takes the place of another has its own.
+fn address(request: &CompletionRequest) -> usize {
+    request.chat_history.as_ptr().addr()
+}
+
 /// What the model had said when it was interrupted.
 fn keep_partial(step: &OpenStep) {
     if let What::Model(Answering { partial, .. }) = &step.what
@@ -631,7 +630,6 @@ fn keep_partial(step: &OpenStep) {
 }
 
 fn described(span: &Span, response: &CompletionResponse) {
-    span.set_output(message::answer(&response.choice));
     let origin = &response.origin;
     span.set_model(origin.response_model.as_deref().unwrap_or(&origin.model));
     if let Some(usage) = request::usage(&response.usage) {

@@ -14,7 +14,11 @@ use rig_agent::{
     Agent, AgentBuilder,
     agent::{AgentHook, DispatchAction, DispatchEvent, HookContext, RunStart, RunStartAction, StepEventKind},
 };
-use rig_core::test_utils::{MockCompletionModel, MockTurn};
+use rig_core::{
+    completion::Message,
+    effect::EffectKind,
+    test_utils::{MockCompletionModel, MockTurn},
+};
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -189,4 +193,28 @@ async fn what_agents_with_a_plain_hook_record_is_under_no_wrong_user() {
     assert_eq!(traces.len(), 4 * RUNS, "the run, the nested one, and the wrapped client in both tools");
     assert!(traces.iter().all(|trace| trace.user_id.is_none() || trace.name == "boss"));
     assert!(reports.iter().any(|report| report.kind == ReportKind::IdentityWithheld));
+}
+
+struct Rephrases;
+
+impl AgentHook for Rephrases {
+    async fn on_dispatch(&self, _: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
+        let mut kind = event.kind.clone();
+        match &mut kind {
+            EffectKind::Completion { request, .. } => {
+                request.chat_history = vec![Message::user("please go")];
+                DispatchAction::Patch(kind)
+            }
+            _ => DispatchAction::Proceed,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_later_hook_changes() {
+    let captured =
+        run_of(|handler| builder([MockTurn::text("gone")]).add_hook(handler).add_hook(Rephrases).build())
+            .await;
+    let asked = json!({"messages": [{"role": "user", "content": "please go"}]});
+    assert_eq!(captured.span("chat").input, Some(asked));
 }
