@@ -1,34 +1,20 @@
 //! rig's messages in the form that all handlers record.
 
+use std::ops::Range;
+
 use rig_core::completion::message::{
     AssistantContent, DocumentSourceKind, Message, MimeType, ToolCall, ToolResultContent, UserContent,
 };
 use serde_json::{Map, Value, json};
 
 /// `{"messages": [...]}` of a conversation.
-pub(crate) fn messages<'a>(conversation: impl IntoIterator<Item = &'a Message>) -> Value {
-    written(said(conversation))
+pub(crate) fn messages<'a>(conversation: impl IntoIterator<Item = &'a Message, IntoIter: Clone>) -> Value {
+    Said::all(conversation).write()
 }
 
 /// `{"messages": [...]}` of an answer.
 pub(crate) fn answer(content: &[AssistantContent]) -> Value {
-    written(vec![assistant(content)])
-}
-
-/// What is said in a conversation.
-pub(crate) fn said<'a>(conversation: impl IntoIterator<Item = &'a Message>) -> Vec<Said> {
-    let conversation = conversation.into_iter();
-    let mut all = Vec::with_capacity(conversation.size_hint().0);
-    conversation.for_each(|message| append(message, &mut all));
-    all
-}
-
-/// `{"messages": [...]}` of what is said.
-pub(crate) fn written(said: Vec<Said>) -> Value {
-    let messages: Vec<Value> = said.into_iter().map(Said::write).collect();
-    let mut written = Map::new();
-    written.insert("messages".to_owned(), messages.into());
-    written.into()
+    Said::answer(content).write()
 }
 
 /// What the model thought before it answered.
@@ -42,22 +28,32 @@ pub(crate) fn reasoning(content: &[AssistantContent]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A message that is not written yet: in few pieces, without what is not recorded. Taking it is all that the program waits for.
-#[derive(Clone, Debug)]
+/// Messages that are not written yet, without what is not recorded. Taking them is all that the program waits for, so all
+/// their texts are in one piece of memory.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
+    texts: String,
+    messages: Vec<Saying>,
+}
+
+/// A part of the texts.
+type Text = Range<usize>;
+
+#[derive(Clone, Debug)]
+struct Saying {
     role: &'static str,
     content: Content,
     calls: Vec<Call>,
-    thought: Option<String>,
+    thought: Option<Text>,
     /// Of which call it is the result: its id, and the tool.
-    result_of: Option<(String, String)>,
+    result_of: Option<(Text, Text)>,
 }
 
 #[derive(Clone, Debug)]
 struct Call {
-    id: String,
-    tool: String,
-    arguments: Option<String>,
+    id: Text,
+    tool: Text,
+    arguments: Option<Text>,
 }
 
 /// Text where there is only text, else the parts; null where there is nothing.
@@ -65,222 +61,266 @@ struct Call {
 enum Content {
     #[default]
     Nothing,
-    Text(String),
+    Text(Text),
     Json(Value),
     Parts(Vec<Part>),
 }
 
 #[derive(Clone, Debug)]
 enum Part {
-    Text(String),
+    Text(Text),
     Other(Value),
 }
 
 impl Content {
-    fn text(&mut self, text: &str) {
-        match self {
-            Self::Nothing => *self = Self::Text(text.to_owned()),
-            Self::Text(before) => before.push_str(text),
-            _ => self.parts().push(Part::Text(text.to_owned())),
-        }
-    }
-
-    fn other(&mut self, part: Value) {
-        self.parts().push(Part::Other(part));
-    }
-
-    fn parts(&mut self) -> &mut Vec<Part> {
-        let parts = match std::mem::take(self) {
+    fn push(&mut self, part: Part) {
+        let mut parts = match std::mem::take(self) {
             Self::Nothing => Vec::new(),
             Self::Text(text) => vec![Part::Text(text)],
             Self::Json(value) => vec![Part::Other(value)],
             Self::Parts(parts) => parts,
         };
+        parts.push(part);
         *self = Self::Parts(parts);
-        match self {
-            Self::Parts(parts) => parts,
-            _ => unreachable!("just set"),
-        }
     }
 
-    fn is_nothing(&self) -> bool {
-        matches!(self, Self::Nothing)
-    }
-
-    fn write(self) -> Value {
+    fn write(self, texts: &str) -> Value {
         let part = |part| match part {
-            Part::Text(text) => json!({"type": "text", "text": text}),
+            Part::Text(text) => json!({"type": "text", "text": texts[text]}),
             Part::Other(value) => value,
         };
         match self {
             Self::Nothing => Value::Null,
-            Self::Text(text) => text.into(),
+            Self::Text(text) => texts[text].into(),
             Self::Json(value) => value,
             Self::Parts(parts) => parts.into_iter().map(part).collect(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        // What is no text is small: it is what something is, and not its bytes.
-        const OTHER: usize = 128;
-        match self {
-            Self::Nothing => 0,
-            Self::Text(text) => text.len(),
-            Self::Json(_) => OTHER,
-            Self::Parts(parts) => parts
-                .iter()
-                .map(|part| match part {
-                    Part::Text(text) => text.len(),
-                    Part::Other(_) => OTHER,
-                })
-                .sum(),
         }
     }
 }
 
 impl Said {
+    /// What is said in a conversation.
+    pub(crate) fn all<'a>(conversation: impl IntoIterator<Item = &'a Message, IntoIter: Clone>) -> Self {
+        let conversation = conversation.into_iter();
+        let texts = String::with_capacity(conversation.clone().map(text_bytes).sum());
+        let mut said = Self { texts, messages: Vec::with_capacity(conversation.size_hint().0) };
+        conversation.for_each(|message| said.message(message));
+        said
+    }
+
+    /// What a model says.
+    pub(crate) fn answer(content: &[AssistantContent]) -> Self {
+        let mut said = Self::default();
+        said.assistant(content);
+        said
+    }
+
+    /// `{"messages": [...]}`.
+    pub(crate) fn write(self) -> Value {
+        let Self { texts, messages } = self;
+        let messages: Vec<Value> = messages.into_iter().map(|message| message.write(&texts)).collect();
+        let mut written = Map::new();
+        written.insert("messages".to_owned(), messages.into());
+        written.into()
+    }
+
+    /// Roughly how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts.len() + self.messages.len() * size_of::<Saying>()
+    }
+
+    fn put(&mut self, text: &str) -> Text {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        start..self.texts.len()
+    }
+
+    /// Adds a text to what was said before.
+    fn add(&mut self, content: &mut Content, text: &str) {
+        match content {
+            Content::Nothing => *content = Content::Text(self.put(text)),
+            Content::Text(before) => {
+                let start = self.texts.len();
+                if before.end != start {
+                    self.texts.extend_from_within(before.clone());
+                    before.start = start;
+                }
+                self.texts.push_str(text);
+                before.end = self.texts.len();
+            }
+            _ => content.push(Part::Text(self.put(text))),
+        }
+    }
+
+    fn say(&mut self, role: &'static str, content: Content) {
+        self.messages.push(Saying::by(role, content));
+    }
+
+    /// A message of rig holds what the user says and the results of tools, which are messages of their own.
+    fn message(&mut self, message: &Message) {
+        match message {
+            Message::System { content } => {
+                let text = self.put(content);
+                self.say("system", Content::Text(text));
+            }
+            Message::Assistant(message) => {
+                self.assistant(&message.content);
+                let thought = reasoning(&message.content).map(|thought| self.put(&thought));
+                if let Some(said) = self.messages.last_mut() {
+                    said.thought = thought;
+                }
+            }
+            Message::User { content } => {
+                let mut own = Content::Nothing;
+                for part in content {
+                    if let UserContent::ToolResult(result) = part {
+                        self.user(&mut own);
+                        let result_of = (self.put(&result.call.to_string()), self.put(result.name.as_str()));
+                        let content = self.tool_result(&result.content);
+                        self.messages
+                            .push(Saying { result_of: Some(result_of), ..Saying::by("tool", content) });
+                    } else {
+                        self.user_part(part, &mut own);
+                    }
+                }
+                self.user(&mut own);
+            }
+        }
+    }
+
+    fn user(&mut self, content: &mut Content) {
+        if !matches!(content, Content::Nothing) {
+            self.say("user", std::mem::take(content));
+        }
+    }
+
+    fn assistant(&mut self, parts: &[AssistantContent]) {
+        let mut content = Content::Nothing;
+        let mut calls = Vec::new();
+        for part in parts {
+            match part {
+                AssistantContent::Text(text) => self.add(&mut content, &text.text),
+                AssistantContent::ToolCall(call) => calls.push(self.call(call)),
+                AssistantContent::Image(image) => {
+                    let media_type = image.media_type.as_ref().map(MimeType::to_mime_type);
+                    content.push(Part::Other(reference("image", media_type, &image.data)));
+                }
+                // What the model thought is recorded beside the message, and opaque items mean something to the provider alone.
+                _ => {}
+            }
+        }
+        self.messages.push(Saying { calls, ..Saying::by("assistant", content) });
+    }
+
+    fn call(&mut self, call: &ToolCall) -> Call {
+        let function = &call.function;
+        // As the model wrote them, if that was no JSON.
+        let arguments = match &function.invalid_arguments {
+            Some(invalid) => Some(self.put(invalid)),
+            None => serde_json::to_string(&function.arguments).ok().map(|arguments| self.put(&arguments)),
+        };
+        Call { id: self.put(&call.id.to_string()), tool: self.put(function.name.as_str()), arguments }
+    }
+
+    fn tool_result(&mut self, result: &[ToolResultContent]) -> Content {
+        if let [ToolResultContent::Json { value }] = result {
+            return Content::Json(value.clone());
+        }
+        let mut content = Content::Nothing;
+        for part in result {
+            match part {
+                ToolResultContent::Text(text) => self.add(&mut content, &text.text),
+                ToolResultContent::Image(image) => {
+                    let media_type = image.media_type.as_ref().map(MimeType::to_mime_type);
+                    content.push(Part::Other(reference("image", media_type, &image.data)));
+                }
+                ToolResultContent::Json { value } => {
+                    content.push(Part::Other(json!({"type": "json", "json": value})));
+                }
+            }
+        }
+        content
+    }
+
+    fn user_part(&mut self, part: &UserContent, own: &mut Content) {
+        let (kind, media_type, data) = match part {
+            UserContent::Text(text) => return self.add(own, &text.text),
+            UserContent::Image(image) => {
+                ("image", image.media_type.as_ref().map(MimeType::to_mime_type), &image.data)
+            }
+            UserContent::Audio(audio) => {
+                ("audio", audio.media_type.as_ref().map(MimeType::to_mime_type), &audio.data)
+            }
+            UserContent::Video(video) => {
+                ("video", video.media_type.as_ref().map(MimeType::to_mime_type), &video.data)
+            }
+            UserContent::Document(document) => {
+                ("document", document.media_type.as_ref().map(MimeType::to_mime_type), &document.data)
+            }
+            UserContent::ToolResult(result) => return own.push(Part::Other(tool_result(&result.content))),
+        };
+        own.push(Part::Other(reference(kind, media_type, data)));
+    }
+}
+
+/// Bytes of the texts of a message, where those are most of it.
+fn text_bytes(message: &Message) -> usize {
+    match message {
+        Message::System { content } => content.len(),
+        Message::Assistant(message) => {
+            let texts = message.content.iter().map(|part| match part {
+                AssistantContent::Text(text) => text.text.len(),
+                _ => 0,
+            });
+            texts.sum()
+        }
+        Message::User { content } => {
+            let texts = content.iter().map(|part| match part {
+                UserContent::Text(text) => text.text.len(),
+                _ => 0,
+            });
+            texts.sum()
+        }
+    }
+}
+
+impl Saying {
     fn by(role: &'static str, content: Content) -> Self {
         Self { role, content, calls: Vec::new(), thought: None, result_of: None }
     }
 
-    fn write(self) -> Value {
+    fn write(self, texts: &str) -> Value {
         let mut message = Map::new();
         let mut put = |key: &str, value: Value| drop(message.insert(key.to_owned(), value));
         put("role", self.role.into());
         if let Some((call, tool)) = self.result_of {
-            put("tool_call_id", call.into());
-            put("name", tool.into());
+            put("tool_call_id", texts[call].into());
+            put("name", texts[tool].into());
         }
-        put("content", self.content.write());
+        put("content", self.content.write(texts));
         if !self.calls.is_empty() {
             let calls = self.calls.into_iter().map(|call| {
+                let arguments = call.arguments.map(|arguments| &texts[arguments]);
                 json!({
-                    "id": call.id,
+                    "id": texts[call.id],
                     "type": "function",
-                    "function": {"name": call.tool, "arguments": call.arguments},
+                    "function": {"name": texts[call.tool], "arguments": arguments},
                 })
             });
             put("tool_calls", calls.collect());
         }
         if let Some(thought) = self.thought {
-            put("reasoning_content", thought.into());
+            put("reasoning_content", texts[thought].into());
         }
         message.into()
     }
-
-    /// Roughly how much it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        let calls = self
-            .calls
-            .iter()
-            .map(|call| call.id.len() + call.tool.len() + call.arguments.as_ref().map_or(0, String::len));
-        size_of::<Self>()
-            + self.content.bytes()
-            + calls.sum::<usize>()
-            + self.thought.as_ref().map_or(0, String::len)
-            + self.result_of.as_ref().map_or(0, |(call, tool)| call.len() + tool.len())
-    }
-}
-
-/// A message of rig holds what the user says and the results of tools, which are messages of their own.
-fn append(message: &Message, all: &mut Vec<Said>) {
-    match message {
-        Message::System { content } => all.push(Said::by("system", Content::Text(content.clone()))),
-        Message::Assistant(message) => {
-            let mut said = assistant(&message.content);
-            said.thought = reasoning(&message.content);
-            all.push(said);
-        }
-        Message::User { content } => {
-            let mut own = Content::Nothing;
-            for part in content {
-                if let UserContent::ToolResult(result) = part {
-                    take_user(&mut own, all);
-                    let result_of = (result.call.to_string(), result.name.as_str().to_owned());
-                    let said = Said::by("tool", tool_content(&result.content));
-                    all.push(Said { result_of: Some(result_of), ..said });
-                } else {
-                    user_part(part, &mut own);
-                }
-            }
-            take_user(&mut own, all);
-        }
-    }
-}
-
-fn take_user(content: &mut Content, all: &mut Vec<Said>) {
-    if !content.is_nothing() {
-        all.push(Said::by("user", std::mem::take(content)));
-    }
-}
-
-/// What the model says.
-pub(crate) fn assistant(parts: &[AssistantContent]) -> Said {
-    let mut said = Said::by("assistant", Content::Nothing);
-    for part in parts {
-        match part {
-            AssistantContent::Text(text) => said.content.text(&text.text),
-            AssistantContent::ToolCall(call) => said.calls.push(called(call)),
-            AssistantContent::Image(image) => {
-                let media_type = image.media_type.as_ref().map(MimeType::to_mime_type);
-                said.content.other(reference("image", media_type, &image.data));
-            }
-            // What the model thought is recorded beside the message, and opaque items mean something to the provider alone.
-            _ => {}
-        }
-    }
-    said
-}
-
-fn called(call: &ToolCall) -> Call {
-    let function = &call.function;
-    // As the model wrote them, if that was no JSON.
-    let arguments = function.invalid_arguments.clone();
-    let arguments = arguments.or_else(|| serde_json::to_string(&function.arguments).ok());
-    Call { id: call.id.to_string(), tool: function.name.as_str().to_owned(), arguments }
 }
 
 /// The result of a tool: a text, JSON, or parts.
 pub(crate) fn tool_result(result: &[ToolResultContent]) -> Value {
-    tool_content(result).write()
-}
-
-fn tool_content(result: &[ToolResultContent]) -> Content {
-    if let [ToolResultContent::Json { value }] = result {
-        return Content::Json(value.clone());
-    }
-    let mut content = Content::Nothing;
-    for part in result {
-        match part {
-            ToolResultContent::Text(text) => content.text(&text.text),
-            ToolResultContent::Image(image) => {
-                let media_type = image.media_type.as_ref().map(MimeType::to_mime_type);
-                content.other(reference("image", media_type, &image.data));
-            }
-            ToolResultContent::Json { value } => content.other(json!({"type": "json", "json": value})),
-        }
-    }
-    content
-}
-
-fn user_part(part: &UserContent, own: &mut Content) {
-    let (kind, media_type, data) = match part {
-        UserContent::Text(text) => return own.text(&text.text),
-        UserContent::Image(image) => {
-            ("image", image.media_type.as_ref().map(MimeType::to_mime_type), &image.data)
-        }
-        UserContent::Audio(audio) => {
-            ("audio", audio.media_type.as_ref().map(MimeType::to_mime_type), &audio.data)
-        }
-        UserContent::Video(video) => {
-            ("video", video.media_type.as_ref().map(MimeType::to_mime_type), &video.data)
-        }
-        UserContent::Document(document) => {
-            ("document", document.media_type.as_ref().map(MimeType::to_mime_type), &document.data)
-        }
-        UserContent::ToolResult(result) => return own.other(tool_result(&result.content)),
-    };
-    own.other(reference(kind, media_type, data));
+    let mut said = Said::default();
+    let content = said.tool_result(result);
+    content.write(&said.texts)
 }
 
 /// An image, a sound or a file: what it is and how large, or where it is, without its bytes.

@@ -41,7 +41,7 @@ fn written(value: &impl Serialize) -> Option<Value> {
 /// What the model is asked, and with what. It is taken where the program waits, and written elsewhere.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    said: Vec<Said>,
+    said: Said,
     /// JSON of what is offered to the model, by its name.
     offered: Vec<(&'static str, Vec<u8>)>,
     answer: Answer,
@@ -49,11 +49,52 @@ pub(crate) struct Asked {
 }
 
 /// What the model answers, once it has.
-pub(crate) type Answer = Arc<OnceLock<Said>>;
+pub(crate) type Answer = Arc<OnceLock<Answered>>;
+
+/// What a model answered, and what is told of it.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    said: Said,
+    model: String,
+    usage: Option<TokenUsage>,
+    cost: Option<Cost>,
+    notes: [(&'static str, Option<String>); 5],
+}
+
+impl Answered {
+    pub(crate) fn of(response: &CompletionResponse) -> Self {
+        let origin = &response.origin;
+        Self {
+            said: Said::answer(&response.choice),
+            model: origin.response_model.as_ref().unwrap_or(&origin.model).clone(),
+            usage: usage(&response.usage),
+            cost: cost(&response.usage),
+            notes: [
+                ("provider", Some(origin.provider.clone())),
+                ("finish_reason", finish_reason(response)),
+                ("reasoning_summary", message::reasoning(&response.choice)),
+                ("response_id", origin.response_id.clone()),
+                ("request_id", response.provider_request_id.clone()),
+            ],
+        }
+    }
+
+    fn write(&self, span: &mut SpanData) {
+        span.output = Some(self.said.clone().write());
+        span.model = Some(self.model.clone());
+        span.token_usage = self.usage.clone().or(span.token_usage.take());
+        span.cost = self.cost.clone().or(span.cost.take());
+        for (key, value) in &self.notes {
+            if let Some(value) = value {
+                span.metadata.insert((*key).to_owned(), value.as_str().into());
+            }
+        }
+    }
+}
 
 impl Asked {
     pub(crate) fn of(request: &CompletionRequest, answer: Answer) -> Self {
-        let said = message::said(&request.chat_history);
+        let said = Said::all(&request.chat_history);
         let mut offered = Vec::new();
         if !request.tools.is_empty() {
             let tools: Vec<Offered<'_>> = request.tools.iter().map(Offered::of).collect();
@@ -64,16 +105,15 @@ impl Asked {
                 serde_json::to_vec(&request.documents).ok().map(|documents| ("documents", documents)),
             );
         }
-        let held = said.iter().map(Said::bytes).sum::<usize>();
-        let held = held + offered.iter().map(|(_, json)| json.len()).sum::<usize>();
+        let held = said.bytes() + offered.iter().map(|(_, json)| json.len()).sum::<usize>();
         Self { said, offered, answer, held }
     }
 
-    fn write(&self, said: Vec<Said>, span: &mut SpanData) {
+    fn write(&self, said: Said, span: &mut SpanData) {
         // A later hook may have said that it was something else.
-        span.input.get_or_insert_with(|| message::written(said));
-        if let (None, Some(answer)) = (&span.output, self.answer.get()) {
-            span.output = Some(message::written(vec![answer.clone()]));
+        span.input.get_or_insert_with(|| said.write());
+        if let Some(answer) = self.answer.get() {
+            answer.write(span);
         }
         for (name, json) in &self.offered {
             if !span.metadata.contains_key(*name)
@@ -107,7 +147,7 @@ impl Decode for Asked {
     }
 
     fn held_bytes(&self) -> usize {
-        self.held + self.answer.get().map_or(0, Said::bytes)
+        self.held + self.answer.get().map_or(0, |answer| answer.said.bytes())
     }
 }
 

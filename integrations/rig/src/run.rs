@@ -15,7 +15,7 @@ use rig_agent::agent::{
     HookContext, InvalidToolCallContext, InvalidToolCallReason, OutcomeEvent, SettledOutcome,
 };
 use rig_core::{
-    completion::{CompletionRequest, CompletionResponse, Message},
+    completion::{CompletionRequest, Message},
     effect::{
         EffectId, EffectKind, EmbedInputs, EmbedOutputs, MemoryOp, MemoryOutcome, Outcome, RetrieveQuery,
         RetrievedDocuments,
@@ -563,11 +563,10 @@ impl Found {
         match outcome {
             Ok(Outcome::Completion(response)) => {
                 if let What::Model(answering) = &step.what {
-                    let _ = answering.answer.set(message::assistant(&response.choice));
+                    let _ = answering.answer.set(request::Answered::of(response));
                     // So that it is counted.
                     step.span.feed(Piece::End);
                 }
-                described(&step.span, response);
                 match &response.error {
                     Some(error) => step.span.fail(error.as_str()),
                     None => step.span.end(),
@@ -626,29 +625,6 @@ fn keep_partial(step: &OpenStep) {
         && !partial.is_empty()
     {
         step.span.set_output(json!({"messages": [{"role": "assistant", "content": partial}]}));
-    }
-}
-
-fn described(span: &Span, response: &CompletionResponse) {
-    let origin = &response.origin;
-    span.set_model(origin.response_model.as_deref().unwrap_or(&origin.model));
-    if let Some(usage) = request::usage(&response.usage) {
-        span.set_token_usage(usage);
-    }
-    if let Some(cost) = request::cost(&response.usage) {
-        span.set_cost(cost);
-    }
-    let notes = [
-        ("provider", Some(origin.provider.clone())),
-        ("finish_reason", request::finish_reason(response)),
-        ("reasoning_summary", message::reasoning(&response.choice)),
-        ("response_id", origin.response_id.clone()),
-        ("request_id", response.provider_request_id.clone()),
-    ];
-    for (key, value) in notes {
-        if let Some(value) = value {
-            span.set_metadata(key, value);
-        }
     }
 }
 
