@@ -5,7 +5,8 @@
 //! A run is two turns: the model calls a tool, which answers at once, and then answers. Before it the conversation has ten
 //! messages of 500 bytes. The model is scripted and answers at once, so that nothing but rig itself is measured. The
 //! untraced agent and the traced ones take turns, round after round, and are compared within each. What counts is processor time of the caller's thread,
-//! not of the threads that PandaProbe has. It fails if a traced turn takes more than 50 microseconds longer.
+//! not of the threads that PandaProbe has. It fails if a traced turn takes more than 50
+//! microseconds longer, by the tenth percentiles: what else runs on the machine only ever adds.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a measuring program talks, and stops at once")]
 
@@ -105,26 +106,23 @@ async fn main() -> ExitCode {
         }
     }
     println!(
-        "median of {rounds} rounds of {RUNS} runs: microseconds a turn on the caller's thread, and more than untraced"
+        "{rounds} rounds of {RUNS} runs: microseconds a turn on the caller's thread, and more than untraced"
     );
+    println!("{:26}{:>20}{:>20}", "", "tenth percentile", "median");
     let mut good = client.stats().dropped_total() == 0;
-    let untraced = times[0].clone();
-    for ((name, way), times) in ways.iter().zip(times) {
-        let added = median(times.iter().zip(&untraced).map(|(time, bare)| time - bare).collect());
+    let times = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        [times[times.len() / 10], times[times.len() / 2]]
+    });
+    for ((name, way), [quiet, usual]) in ways.iter().zip(times) {
+        let added = quiet - times[0][0];
         let is_over = *way != Way::Bare && added > BAR;
         good &= !is_over;
-        println!(
-            "{name:26}{:>8.1}{added:>+8.1}{}",
-            median(times),
-            if is_over { "  OVER THE BAR" } else { "" }
-        );
+        let more = usual - times[0][1];
+        let over = if is_over { "  OVER THE BAR" } else { "" };
+        println!("{name:26}{quiet:>12.1}{added:>+8.1}{usual:>12.1}{more:>+8.1}{over}");
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// Microseconds of a turn.

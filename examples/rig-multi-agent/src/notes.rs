@@ -25,11 +25,12 @@ impl VectorStoreIndex for Notes {
         &self,
         request: VectorSearchRequest<Filter<Value>>,
     ) -> Result<Vec<VectorSearchResult<T>>, VectorStoreError> {
-        let found = best(&request).into_iter().map(|(score, id, text)| {
+        let mut found = Vec::new();
+        for (score, id, text) in best(&request) {
             let document = serde_json::from_value(json!({"note": text}))?;
-            Ok(VectorSearchResult { score, id: id.to_owned(), document })
-        });
-        found.collect()
+            found.push(VectorSearchResult { score, id: id.to_owned(), document });
+        }
+        Ok(found)
     }
 
     async fn top_n_ids(

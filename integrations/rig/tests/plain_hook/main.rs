@@ -1,6 +1,6 @@
 //! Agents whose hook is their own: nobody knows where their work is polled, so while it runs what is current is withheld in
 //! the whole process. A binary of its own for that, with one test at a time.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails where it stops")]
+#![expect(clippy::unwrap_used, reason = "a test fails where it stops")]
 
 use std::time::Duration;
 
@@ -27,10 +27,9 @@ use crate::{
     kit::{Double, doubles},
 };
 
-#[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../rig/crowd.rs"]
 mod crowd;
-#[allow(dead_code, reason = "not all of it is needed here")]
+#[expect(dead_code, reason = "not all of it is needed here")]
 #[path = "../rig/kit.rs"]
 mod kit;
 

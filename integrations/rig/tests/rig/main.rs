@@ -6,5 +6,6 @@ mod kit;
 mod models;
 mod odd_paths;
 mod places;
+mod requests;
 mod retrieval;
 mod tree;
