@@ -63,7 +63,7 @@ impl RigHandler {
     /// The same agent, with each of its runs traced: for an agent that is built already.
     ///
     /// Its tools are wrapped, for all who share them, so that what they record is below them. A tool that is added later
-    /// is not wrapped.
+    /// is not wrapped, also not if the agent is instrumented again. A tool that has a liveness probe loses it.
     ///
     /// ```
     /// # async fn example(agent: rig_agent::Agent) -> Result<(), Box<dyn std::error::Error>> {
@@ -113,7 +113,7 @@ impl RigHandler {
     }
 
     /// The same index, with each retrieval traced: a RETRIEVER span with the query and what was found. Given to
-    /// `dynamic_context`, it is a step of the run that asked.
+    /// `dynamic_context`, it is a step of the traced request that asked.
     ///
     /// ```
     /// use pandaprobe_rig::RigHandler;

@@ -30,7 +30,7 @@ impl AgentHook for RigHandler {
             match event.kind {
                 EffectKind::Completion { request, .. } => run.asks_model(event.id, request, event.turn),
                 EffectKind::ToolCall { name, args } => {
-                    run.calls_tool(event.id, name, args, event.call_id, event.turn)
+                    run.calls_tool(context, event.id, name, args, event.call_id, event.turn)
                 }
                 other => run.calls(event.id, other),
             }

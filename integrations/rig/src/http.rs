@@ -72,13 +72,13 @@ impl<H> TracedHttp<H> {
         };
         let call = Call { operation, server: &server, path: uri.path(), headers: request.headers() };
         let start = || call.start(handler, body.cloned().map_or(Sent::Unseen, Sent::Whole));
-        let span = match operation {
-            // An agent may ask this for a run that is somewhere else.
-            Operation::Embeddings if self.handler.shared.retrievals.is_any_exposed() => {
-                Scope::nowhere().run(start)
-            }
-            _ => start(),
+        // A run that is somewhere else may ask this.
+        let shared = &self.handler.shared;
+        let is_strange = match operation.has_turns() {
+            true => shared.model_calls.is_any_exposed(),
+            false => shared.retrievals.is_any_exposed(),
         };
+        let span = if is_strange { Scope::nowhere().run(start) } else { start() };
         Some(told(span?, false))
     }
 }

@@ -27,12 +27,15 @@ struct ModelCall {
     /// Pieces of its texts that stand in the body as they are, however that is written.
     marks: Vec<String>,
     span: Span,
+    /// Nobody knows where it is sent.
+    is_exposed: bool,
+    is_claimed: bool,
 }
 
 /// Who records a call.
 pub(crate) enum Claimed {
     By(Span),
-    /// One of those that say the same.
+    /// One of those that say the same, or one that was claimed already.
     ByOneOfSeveral,
 }
 
@@ -43,28 +46,32 @@ impl ModelCalls {
     }
 
     /// A hook records this call. The number it is known by, if anybody wants to know.
-    pub(crate) fn announce(&self, request: &CompletionRequest, span: &Span) -> Option<u64> {
+    pub(crate) fn announce(&self, request: &CompletionRequest, span: &Span, is_exposed: bool) -> Option<u64> {
         if !self.is_watched.load(Ordering::Acquire) {
             return None;
         }
-        let marks = marks(request);
-        if marks.is_empty() {
-            return None;
-        }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open().push(ModelCall { number, marks, span: span.clone() });
+        let (marks, span) = (marks(request), span.clone());
+        self.open().push(ModelCall { number, marks, span, is_exposed, is_claimed: false });
         Some(number)
     }
 
-    /// The call whose body that is, once.
+    /// The call whose body that is.
     pub(crate) fn claim(&self, body: &[u8]) -> Option<Claimed> {
         let mut open = self.open();
         let is_in = |mark: &String| memmem::find(body, mark.as_bytes()).is_some();
-        let its = |call: &ModelCall| call.marks.iter().all(is_in);
-        let at = open.iter().position(its)?;
-        let is_clear = !open.iter().skip(at + 1).any(its);
-        let span = open.remove(at).span;
-        Some(if is_clear { Claimed::By(span) } else { Claimed::ByOneOfSeveral })
+        let mut its = open.iter_mut().filter(|call| !call.marks.is_empty() && call.marks.iter().all(is_in));
+        let call = its.next()?;
+        // Those that are claimed stay: of calls that say the same, none is the last one by exclusion.
+        if its.next().is_some() || std::mem::replace(&mut call.is_claimed, true) {
+            return Some(Claimed::ByOneOfSeveral);
+        }
+        Some(Claimed::By(call.span.clone()))
+    }
+
+    /// Whether a call may be that of a run that is somewhere else.
+    pub(crate) fn is_any_exposed(&self) -> bool {
+        self.open().iter().any(|call| call.is_exposed && !call.is_claimed)
     }
 
     /// The call was answered, or will not be.

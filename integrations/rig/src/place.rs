@@ -41,14 +41,13 @@ pub(crate) type Link = Arc<OnceLock<Arc<Place>>>;
 pin_project! {
     /// A request that runs: a future, or a stream. Made by [`TracedRunner`](crate::TracedRunner).
     ///
-    /// It polls steps of other runs, of other users. So nothing of where it is is current inside of it: its hooks remember
-    /// that, and its tools run there.
+    /// It belongs where it was made, as a future in a [`Scope`] does. It polls steps of other runs, of other users, so nothing
+    /// of that is current inside of it: its hooks remember where it is, and its tools run there.
     #[derive(Debug)]
     #[must_use = "a run does nothing until it is polled"]
     pub struct TracedRun<F> {
-        link: Link,
         #[pin]
-        run: Scoped<F>,
+        run: Scoped<Linked<F>>,
     }
 }
 
@@ -56,11 +55,42 @@ impl<F> TracedRun<F> {
     pub(crate) fn new(link: Link, run: impl FnOnce() -> F) -> Self {
         let nowhere = Scope::nowhere();
         let run = nowhere.clone().run(run);
-        Self { link, run: nowhere.scope_stream(run) }
+        let run = Linked { link, run: nowhere.scope_stream(run) };
+        Self { run: Scope::new().scope_stream(run) }
     }
 }
 
 impl<F: Future> Future for TracedRun<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().run.poll(context)
+    }
+}
+
+impl<S: Stream> Stream for TracedRun<S> {
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        self.project().run.poll_next(context)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.run.size_hint()
+    }
+}
+
+pin_project! {
+    /// A request that says where it is when it is polled first.
+    #[derive(Debug)]
+    struct Linked<F> {
+        link: Link,
+        #[pin]
+        run: Scoped<F>,
+    }
+}
+
+impl<F: Future> Future for Linked<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -70,7 +100,7 @@ impl<F: Future> Future for TracedRun<F> {
     }
 }
 
-impl<S: Stream> Stream for TracedRun<S> {
+impl<S: Stream> Stream for Linked<S> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {

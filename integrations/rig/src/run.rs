@@ -85,7 +85,7 @@ struct Beginning {
     /// A step that began the run.
     first: Option<(EffectId, Step, What)>,
     /// It ended right then.
-    error: Option<String>,
+    outcome: Option<Result<Value, String>>,
 }
 
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl Run {
             began: SystemTime::now(),
             input: None,
             first: None,
-            error: None,
+            outcome: None,
         };
         Self {
             owner,
@@ -302,7 +302,7 @@ impl Run {
         if is_resumed {
             self.root().set_metadata("rig.resumed", true);
         }
-        let announced = self.shared.model_calls.announce(request, &span);
+        let announced = self.shared.model_calls.announce(request, &span, self.is_exposed());
         let asked = address(request);
         self.begin(id, span, What::Model(Answering { announced, asked, answer, ..Answering::default() }));
     }
@@ -328,6 +328,7 @@ impl Run {
 
     pub(crate) fn calls_tool(
         &self,
+        context: &HookContext,
         id: EffectId,
         name: &str,
         arguments: &str,
@@ -335,6 +336,12 @@ impl Run {
         turn: usize,
     ) {
         lock(&self.state).retrieval = None;
+        if self.mark.get().is_none()
+            && let Some(mark) = AgentMark::on_bus_of(context)
+        {
+            // The agent's tools are wrapped, although the request was made without its handler.
+            let _ = self.mark.set(mark);
+        }
         let mark = self.mark.get().map(Arc::as_ref);
         let is_placed = mark.is_some_and(|mark| mark.places(name));
         let unplaced = (!is_placed).then(|| Unplaced::begin(&self.shared.unplaced, self.is_exposed()));
@@ -474,9 +481,6 @@ impl Found {
 
     /// Until the model is asked, rig may look documents up for what the user said last, before it tells this hook.
     fn prepares<'a>(&self, conversation: impl DoubleEndedIterator<Item = &'a Message>) {
-        if self.mark.get().is_some_and(|mark| !mark.retrieves()) {
-            return;
-        }
         let query = conversation.rev().find_map(Message::rag_text);
         lock(&self.state).query = query;
         self.prepares_again();
@@ -500,11 +504,9 @@ impl Found {
             }
             SettledOutcome::Error(error) => Err(error.error_text()),
         };
-        if let (true, Err(error), Some(beginning)) =
-            (self.is_first, &outcome, &mut lock(&self.state).beginning)
-        {
-            // Other hooks have not said yet whose it is.
-            beginning.error = Some(error.clone());
+        if let Some(beginning) = &mut lock(&self.state).beginning {
+            // Other hooks may not have said yet whose it is.
+            beginning.outcome = Some(outcome);
             return;
         }
         self.finish(outcome);
@@ -598,12 +600,12 @@ impl Found {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let (is_settled, error) = {
+        let (is_settled, outcome) = {
             let mut state = lock(&self.state);
-            (state.settled, state.beginning.as_mut().and_then(|beginning| beginning.error.take()))
+            (state.settled, state.beginning.as_mut().and_then(|beginning| beginning.outcome.take()))
         };
-        match error {
-            Some(error) => self.finish(Err(error)),
+        match outcome {
+            Some(outcome) => self.finish(outcome),
             None if !is_settled => self.abandoned(),
             None => {}
         }

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use pandaprobe_core::{Outcome, Scope, Span, StrayWork, watched};
 use rig_agent::{
     Agent,
+    agent::HookContext,
     bus::Dispatcher,
     tool::{RegisteredTool, ToolSet},
 };
 use rig_core::{
     DynModel,
-    effect::{EffectFamily, EffectId, EffectKind, HandlerDescriptor, HandlerKey, family, model_key},
+    effect::{EffectId, EffectKind, HandlerDescriptor, HandlerKey, family, model_key},
     http_client::{
         Error, HttpClientExt, LazyBody, MultipartForm, Request, Response, Result, StreamingResponse,
     },
@@ -188,7 +189,6 @@ pub(crate) struct AgentMark {
     label: String,
     /// Once it is on the bus.
     key: OnceLock<HandlerKey>,
-    retrieves: AtomicBool,
     /// The tools that find their calls.
     placed: OnceLock<HashSet<String>>,
 }
@@ -201,7 +201,7 @@ pub(crate) enum Tools {
     Shared,
 }
 
-/// Marks of agents that were built already, so that each has one only, however often it is instrumented.
+/// Marks of agents, so that each has one only, however often it is instrumented, and requests that are made without it find it.
 static KNOWN: Mutex<VecDeque<Arc<AgentMark>>> = Mutex::new(VecDeque::new());
 /// How many are remembered.
 const MAX_KNOWN: usize = 256;
@@ -210,57 +210,54 @@ impl AgentMark {
     pub(crate) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let label = format!("{LAYER}#{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (key, placed) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Self { label, key, retrieves: AtomicBool::new(false), placed })
+        Arc::new(Self { label, key: OnceLock::new(), placed: OnceLock::new() })
     }
 
     /// That of an agent that was built already.
     pub(crate) fn of(agent: &Agent) -> Arc<Self> {
-        let mut known = lock(&KNOWN);
+        let owner = format!("{}/", agent.owner());
         let is_its =
-            |mark: &&Arc<Self>| mark.key.get().is_some_and(|key| agent.handler_descriptor(key).is_some());
-        if let Some(mark) = known.iter().rev().find(is_its) {
-            return Arc::clone(mark);
-        }
-        let mark = Self::new();
-        // Before it is known, so that it is found from then on.
-        mark.register(agent);
-        if known.len() == MAX_KNOWN {
-            known.pop_front();
-        }
-        known.push_back(Arc::clone(&mark));
+            |key: &HandlerKey| key.as_str().starts_with(&owner) && agent.handler_descriptor(key).is_some();
+        let mut known = lock(&KNOWN);
+        let mark = Self::find(&known, is_its).unwrap_or_else(Self::new);
+        // Before another thread looks for it.
+        mark.register(agent, &mut known);
         mark
     }
 
+    /// That of the agent whose run it is.
+    pub(crate) fn on_bus_of(context: &HookContext) -> Option<Arc<Self>> {
+        Self::find(&lock(&KNOWN), |key| context.model(key).is_ok())
+    }
+
+    fn find(known: &VecDeque<Arc<Self>>, wanted: impl Fn(&HandlerKey) -> bool) -> Option<Arc<Self>> {
+        known.iter().rev().find(|mark| mark.key.get().is_some_and(&wanted)).cloned()
+    }
+
     /// Marks the agent, and has its tools run in their places.
-    pub(crate) fn put_on(&self, agent: &Agent, tools: Tools) {
-        self.register(agent);
-        let retrieves = agent.required_row().iter().any(|(_, family)| *family == EffectFamily::Retrieve);
-        self.retrieves.store(retrieves, Ordering::Release);
-        let placed = place_tools(agent, tools);
+    pub(crate) fn put_on(self: &Arc<Self>, agent: &Agent, tools: Tools) {
+        self.register(agent, &mut lock(&KNOWN));
+        // Once: what was added since is as its owner wants it.
+        self.placed.get_or_init(|| place_tools(agent, tools));
+    }
+
+    fn register(self: &Arc<Self>, agent: &Agent, known: &mut VecDeque<Arc<Self>>) {
         if self.key.get().is_some() {
-            let _ = self.placed.set(placed);
+            return;
         }
-    }
-
-    fn register(&self, agent: &Agent) {
-        if self.key.get().is_none() {
-            agent.register_model(self.label.as_str(), nobody());
-            let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
-            if agent.handler_descriptor(&key).is_some() {
-                let _ = self.key.set(key);
+        agent.register_model(self.label.as_str(), nobody());
+        let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
+        if agent.handler_descriptor(&key).is_some() && self.key.set(key).is_ok() {
+            if known.len() == MAX_KNOWN {
+                known.pop_front();
             }
+            known.push_back(Arc::clone(self));
         }
-    }
-
-    /// Whether the agent looks things up by itself before it asks its model.
-    pub(crate) fn retrieves(&self) -> bool {
-        self.retrieves.load(Ordering::Acquire)
     }
 
     /// Whether the tool of that name runs in the place of its call.
     pub(crate) fn places(&self, tool: &str) -> bool {
-        self.placed.get().is_some_and(|placed| placed.contains(tool))
+        self.key.get().is_some() && self.placed.get().is_some_and(|placed| placed.contains(tool))
     }
 }
 

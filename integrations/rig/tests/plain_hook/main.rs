@@ -12,7 +12,7 @@ use pandaprobe_core::{
 use pandaprobe_rig::{BuildTraced, RigHandler, Traced};
 use rig_agent::{
     Agent, AgentBuilder,
-    agent::{AgentHook, DispatchAction, DispatchEvent, HookContext, RunStart, RunStartAction, StepEventKind},
+    agent::{AgentHook, DispatchAction, DispatchEvent, HookContext},
 };
 use rig_core::{
     completion::Message,
@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     crowd::{Builder, Kept, RUNS, USERS, agents, check_users, provider},
-    kit::{Double, doubles},
+    kit::{Double, Forbids, Stops, doubles},
 };
 
 #[path = "../rig/crowd.rs"]
@@ -66,17 +66,6 @@ async fn a_run_is_recorded_and_its_tools_are_named() {
          \x20  └─ LLM chat mock-model OK\n",
     );
     assert_eq!(captured.span("agent").metadata["pandaprobe.unwrapped_tools"], json!(["double"]));
-}
-
-struct Forbids;
-
-impl AgentHook for Forbids {
-    async fn on_dispatch(&self, _: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
-        match event.tool_name() {
-            Some(_) => DispatchAction::skip("the policy says no"),
-            None => DispatchAction::Proceed,
-        }
-    }
 }
 
 #[tokio::test]
@@ -131,24 +120,24 @@ async fn hooks_of_two_handlers_record_two_traces() {
     assert!(users.contains(&"ada") && users.contains(&"grace"));
 }
 
-struct Stops;
-
-impl AgentHook for Stops {
-    async fn on_run_start(&self, _: &HookContext, _: RunStart<'_>) -> RunStartAction {
-        RunStartAction::Stop("not today".to_owned())
-    }
-
-    fn observes(&self, kind: StepEventKind) -> bool {
-        kind == StepEventKind::RunStart
-    }
-}
-
 #[tokio::test]
 async fn a_run_that_a_later_hook_stops() {
     let captured = run_of(|handler| builder([]).add_hook(handler).add_hook(Stops).build()).await;
     assert_eq!(captured.traces.len(), 1, "{}", captured.tree());
     assert_eq!(captured.traces[0].user_id.as_deref(), Some("ada"));
     assert!(captured.span("agent").error.as_ref().unwrap().contains("not today"));
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_before_the_request_could_say_whose_it_is() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let captured = capture(|| async {
+        let handler = RigHandler::new().user_id("service");
+        let agent = builder([]).add_hook(handler.clone()).add_hook(Stops).build();
+        agent.prompt("go").traced(&handler.clone().user_id("ada")).await.unwrap_err();
+    })
+    .await;
+    captured.assert_tree("agent ERROR user=ada\n└─ AGENT agent ERROR: the run was cancelled: not today\n");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use rig_agent::{
+    agent::{AgentHook, DispatchAction, DispatchEvent, HookContext, RunStart, RunStartAction, StepEventKind},
     run::ModelTurn,
     tool::{Tool, ToolContext},
 };
@@ -77,4 +78,29 @@ pub(crate) fn stream(texts: &[&str]) -> Vec<MockStreamEvent> {
 pub(crate) fn model_turn(content: Vec<AssistantContent>, tools: &[String]) -> ModelTurn {
     let tools: BTreeSet<String> = tools.iter().cloned().collect();
     ModelTurn::new(AssistantMessage::default(), content, Usage::new(), tools.clone(), tools, Value::Null)
+}
+
+/// Lets no tool run.
+pub(crate) struct Forbids;
+
+impl AgentHook for Forbids {
+    async fn on_dispatch(&self, _: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
+        match event.tool_name() {
+            Some(_) => DispatchAction::skip("the policy says no"),
+            None => DispatchAction::Proceed,
+        }
+    }
+}
+
+/// Lets no run begin.
+pub(crate) struct Stops;
+
+impl AgentHook for Stops {
+    async fn on_run_start(&self, _: &HookContext, _: RunStart<'_>) -> RunStartAction {
+        RunStartAction::Stop("not today".to_owned())
+    }
+
+    fn observes(&self, kind: StepEventKind) -> bool {
+        kind == StepEventKind::RunStart
+    }
 }

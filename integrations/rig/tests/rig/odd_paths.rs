@@ -11,10 +11,7 @@ use pandaprobe_core::{
 use pandaprobe_rig::{BuildTraced, RigHandler, Traced, TracedAgent};
 use rig_agent::{
     AgentBuilder, AgentRun,
-    agent::{
-        AgentHook, AgentRunStep, DispatchAction, DispatchEvent, HookContext, InvalidToolCallAction,
-        InvalidToolCallContext, RunStart, RunStartAction, StepEventKind,
-    },
+    agent::{AgentHook, AgentRunStep, HookContext, InvalidToolCallAction, InvalidToolCallContext},
     completion::PromptError,
     extractor::ExtractorBuilder,
     run::response::PromptResponse,
@@ -27,7 +24,7 @@ use rig_core::{
 };
 use serde_json::{Value, json};
 
-use crate::kit::{Double, doubles, stream};
+use crate::kit::{Double, Forbids, Stops, doubles, stream};
 
 async fn run_of<A>(
     build: impl FnOnce(&RigHandler) -> A,
@@ -170,17 +167,6 @@ async fn arguments_that_are_no_json() {
     );
     assert_eq!(tool.input, Some(json!("{\"x\": ")));
     assert_eq!(captured.output, "so be it");
-}
-
-struct Forbids;
-
-impl AgentHook for Forbids {
-    async fn on_dispatch(&self, _: &HookContext, event: DispatchEvent<'_>) -> DispatchAction {
-        match event.tool_name() {
-            Some(_) => DispatchAction::skip("the policy says no"),
-            None => DispatchAction::Proceed,
-        }
-    }
 }
 
 #[tokio::test]
@@ -438,18 +424,6 @@ async fn too_many_turns() {
          \x20  ├─ LLM chat mock-model OK\n\
          \x20  └─ TOOL double OK\n",
     );
-}
-
-struct Stops;
-
-impl AgentHook for Stops {
-    async fn on_run_start(&self, _: &HookContext, _: RunStart<'_>) -> RunStartAction {
-        RunStartAction::Stop("not today".to_owned())
-    }
-
-    fn observes(&self, kind: StepEventKind) -> bool {
-        kind == StepEventKind::RunStart
-    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use rig_core::{
 };
 use serde_json::json;
 
-use crate::kit::{Double, stream};
+use crate::kit::{Double, doubles, stream};
 
 fn builder(turns: impl IntoIterator<Item = MockTurn>) -> AgentBuilder {
     AgentBuilder::new(MockCompletionModel::from_turns(turns)).default_max_turns(4)
@@ -43,6 +43,40 @@ async fn a_request_is_where_it_is_polled_first_and_its_clone_elsewhere() {
          agent COMPLETED user=grace\n\
          └─ AGENT agent OK\n   └─ LLM chat mock-model OK\n",
     );
+}
+
+#[tokio::test]
+async fn a_run_that_is_made_in_a_scope_is_at_home_there() {
+    let captured = capture(|| async {
+        let turns = [MockTurn::text("so"), MockTurn::text("so")];
+        let agent = builder(turns).build_traced(&RigHandler::new());
+        let run = user("ada").run(|| agent.prompt("go").run());
+        user("bob").scope(run).await.unwrap();
+        let model = MockCompletionModel::from_stream_turns([stream(&["2"])]);
+        let agent = AgentBuilder::new(model).build_traced(&RigHandler::new());
+        let mut answer = user("grace").run(|| agent.prompt("go").stream());
+        while let Some(item) = answer.next().await {
+            item.unwrap();
+        }
+    })
+    .await;
+    let users: Vec<_> = captured.traces.iter().map(|trace| trace.user_id.as_deref()).collect();
+    assert_eq!(users, [Some("ada"), Some("grace")]);
+}
+
+#[tokio::test]
+async fn a_request_through_the_inner_agent_finds_its_wrapped_tools() {
+    let captured = capture(|| async {
+        let agent = builder([doubles(&[1]), MockTurn::text("2")])
+            .tool(Double)
+            .build_traced(&RigHandler::new().user_id("nobody"));
+        agent.inner().prompt("go").traced(&RigHandler::new().user_id("ada")).await.unwrap();
+    })
+    .await;
+    captured.assert_nothing_lost();
+    captured.assert_user(Some("ada"));
+    assert!(!captured.span("agent").metadata.contains_key("pandaprobe.unwrapped_tools"));
+    assert_eq!(captured.span("double").output, Some(json!({"doubled": 2})));
 }
 
 #[tokio::test]
