@@ -225,6 +225,7 @@ impl TracedAgent {
 
     /// The agent itself; see [`inner`](Self::inner).
     pub fn into_inner(self) -> Agent {
+        self.hook.mark.iter().for_each(|mark| mark.lasts());
         self.agent
     }
 }

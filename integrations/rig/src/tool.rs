@@ -191,6 +191,8 @@ pub(crate) struct AgentMark {
     key: OnceLock<HandlerKey>,
     /// The tools that find their calls.
     placed: OnceLock<HashSet<String>>,
+    /// It is looked for also when nobody has it any more.
+    is_lasting: AtomicBool,
 }
 
 /// Whose the tools of an agent are.
@@ -210,7 +212,8 @@ impl AgentMark {
     pub(crate) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let label = format!("{LAYER}#{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Arc::new(Self { label, key: OnceLock::new(), placed: OnceLock::new() })
+        let (key, placed) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { label, key, placed, is_lasting: AtomicBool::new(false) })
     }
 
     /// That of an agent that was built already.
@@ -222,7 +225,13 @@ impl AgentMark {
         let mark = Self::find(&known, is_its).unwrap_or_else(Self::new);
         // Before another thread looks for it.
         mark.register(agent, &mut known);
+        mark.lasts();
         mark
+    }
+
+    /// Its agent goes on without it.
+    pub(crate) fn lasts(&self) {
+        self.is_lasting.store(true, Ordering::Release);
     }
 
     /// That of the agent whose run it is.
@@ -248,6 +257,8 @@ impl AgentMark {
         agent.register_model(self.label.as_str(), nobody());
         let key = HandlerKey::from(format!("{}/{}", agent.owner(), model_key(&self.label)));
         if agent.handler_descriptor(&key).is_some() && self.key.set(key).is_ok() {
+            // Those of agents that are gone: requests look through all of them.
+            known.retain(|mark| mark.is_lasting.load(Ordering::Acquire) || Arc::strong_count(mark) > 1);
             if known.len() == MAX_KNOWN {
                 known.pop_front();
             }

@@ -70,7 +70,8 @@ async fn a_request_through_the_inner_agent_finds_its_wrapped_tools() {
         let agent = builder([doubles(&[1]), MockTurn::text("2")])
             .tool(Double)
             .build_traced(&RigHandler::new().user_id("nobody"));
-        agent.inner().prompt("go").traced(&RigHandler::new().user_id("ada")).await.unwrap();
+        let agent = agent.into_inner();
+        agent.prompt("go").traced(&RigHandler::new().user_id("ada")).await.unwrap();
     })
     .await;
     captured.assert_nothing_lost();
