@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -20,7 +20,7 @@ use rig_core::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Value, json};
 
-use crate::{RigHandler, run::Run};
+use crate::{RigHandler, lock, run::Run};
 
 /// Runs that may be looking something up for their next call of a model, which rig does unseen.
 #[derive(Debug, Default)]
@@ -63,14 +63,16 @@ impl Drop for Announced {
 }
 
 impl Retrievals {
+    /// Whether anybody wants to know what such a run may look up.
+    pub(crate) fn wants(&self, is_exposed: bool) -> bool {
+        is_exposed || self.is_watched.load(Ordering::Acquire)
+    }
+
     /// The run may look that up.
-    pub(crate) fn announce(&self, query: String, run: &Arc<Run>, is_exposed: bool) -> Option<Announced> {
-        if !is_exposed && !self.is_watched.load(Ordering::Acquire) {
-            return None;
-        }
+    pub(crate) fn announce(&self, query: String, run: &Arc<Run>, is_exposed: bool) -> Announced {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).push(Waiting { number, query, run: Arc::downgrade(run), is_exposed });
-        Some(Announced { number, waiting: Arc::clone(&self.waiting) })
+        Announced { number, waiting: Arc::clone(&self.waiting) }
     }
 
     /// Whether what is looked up here may be for a run that is somewhere else.
@@ -235,8 +237,4 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Seen<T> {
         let document = T::deserialize(&value).map_err(D::Error::custom)?;
         Ok(Self { value, document })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

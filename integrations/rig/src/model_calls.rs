@@ -1,7 +1,7 @@
 //! The model calls of agents that a hook records, so that a traced transport does not record them again.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -11,6 +11,8 @@ use rig_core::completion::{
     CompletionRequest,
     message::{Message, ToolResultContent, UserContent},
 };
+
+use crate::lock;
 
 /// Calls that are about to be sent. A transport knows no run, only bytes; they are told apart by what the request says.
 #[derive(Debug, Default)]
@@ -52,13 +54,13 @@ impl ModelCalls {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (marks, span) = (marks(request), span.clone());
-        self.open().push(ModelCall { number, marks, span, is_exposed, is_claimed: false });
+        lock(&self.open).push(ModelCall { number, marks, span, is_exposed, is_claimed: false });
         Some(number)
     }
 
     /// The call whose body that is.
     pub(crate) fn claim(&self, body: &[u8]) -> Option<Claimed> {
-        let mut open = self.open();
+        let mut open = lock(&self.open);
         let is_in = |mark: &String| memmem::find(body, mark.as_bytes()).is_some();
         let mut its = open.iter_mut().filter(|call| !call.marks.is_empty() && call.marks.iter().all(is_in));
         let call = its.next()?;
@@ -71,16 +73,12 @@ impl ModelCalls {
 
     /// Whether a call may be that of a run that is somewhere else.
     pub(crate) fn is_any_exposed(&self) -> bool {
-        self.open().iter().any(|call| call.is_exposed && !call.is_claimed)
+        lock(&self.open).iter().any(|call| call.is_exposed && !call.is_claimed)
     }
 
     /// The call was answered, or will not be.
     pub(crate) fn forget(&self, number: u64) {
-        self.open().retain(|call| call.number != number);
-    }
-
-    fn open(&self) -> std::sync::MutexGuard<'_, Vec<ModelCall>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open).retain(|call| call.number != number);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -28,7 +28,7 @@ use rig_core::{
     wasm_compat::WasmCompatSend,
 };
 
-use crate::place::Place;
+use crate::{lock, place::Place};
 
 /// How the layer is called among those of a tool.
 const LAYER: &str = "pandaprobe";
@@ -178,12 +178,8 @@ fn calls() -> MutexGuard<'static, HashMap<EffectId, Vec<Arc<ToolCall>>>> {
     lock(&CALLS)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// By what tools know the agent that calls them: a model on its bus that no other has, and nobody asks. Hooks cannot see
-/// what bus they are on, and tools see nothing else.
+/// By what tools know the agent that calls them: a model on its bus that no other has, and nobody asks. Of whom a hook or a
+/// tool works for, both can see no more than what is on its bus.
 #[derive(Debug)]
 pub(crate) struct AgentMark {
     label: String,
