@@ -50,6 +50,7 @@ use runs::{Begun, EarlyEnd, End, Runs, Who};
 #[derive(Clone, Default)]
 pub struct Handler {
     ids: Ids,
+    fallback: Ids,
     tags: Vec<String>,
     metadata: Object,
     client: Option<Client>,
@@ -207,6 +208,22 @@ impl Handler {
         self
     }
 
+    /// The session that the framework itself names, for a run in a trace that has none: neither by this handler, nor by
+    /// scopes, [`set_session`](crate::set_session) or whoever opened the trace. A trace that has its session from a
+    /// framework takes no run of another one: that is a trace of its own.
+    #[must_use]
+    pub fn fallback_session_id(mut self, id: impl Into<String>) -> Self {
+        self.fallback.session = told("the framework's session id", Slot::session(id));
+        self
+    }
+
+    /// The user that the framework itself names, as [`fallback_session_id`](Self::fallback_session_id).
+    #[must_use]
+    pub fn fallback_user_id(mut self, id: impl Into<String>) -> Self {
+        self.fallback.user = told("the framework's user id", Slot::user(id));
+        self
+    }
+
     /// See [`handler_methods!`](crate::handler_methods).
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
@@ -243,6 +260,7 @@ impl Handler {
         let new = self.on_trace.iter().filter(|new| !base.on_trace.iter().any(|old| Arc::ptr_eq(old, new)));
         Self {
             ids: self.ids.or(&base.ids),
+            fallback: self.fallback.or(&base.fallback),
             tags: base.tags.iter().chain(&self.tags).cloned().collect(),
             metadata: base.metadata.clone().into_iter().chain(self.metadata.clone()).collect(),
             client: self.client.clone().or_else(|| base.client.clone()),
@@ -455,6 +473,7 @@ impl Handler {
         let metadata = if position.is_none() { self.metadata.clone() } else { Object::new() };
         Opening {
             ids: self.ids.clone(),
+            fallback: self.fallback.clone(),
             tags: self.tags.clone(),
             client: self.client.clone(),
             metadata,

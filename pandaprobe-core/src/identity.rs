@@ -78,6 +78,12 @@ impl Ids {
         Self { session: self.session.or(|| outer.session.clone()), user: self.user.or(|| outer.user.clone()) }
     }
 
+    /// Of `others`, those for whose slot nothing is set here.
+    pub(crate) fn unset_of(&self, others: &Self) -> Self {
+        let missing = |here: &Slot, other: &Slot| if here.is_unset() { other.clone() } else { Slot::Unset };
+        Self { session: missing(&self.session, &others.session), user: missing(&self.user, &others.user) }
+    }
+
     pub(crate) fn is_unset(&self) -> bool {
         self.session.is_unset() && self.user.is_unset()
     }

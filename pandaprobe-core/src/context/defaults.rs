@@ -59,7 +59,7 @@ fn set_in_scope(frame: &Arc<Frame>, pick: fn(&mut Ids) -> &mut Slot, value: Slot
     if let Some(Position { trace, .. }) = frame.position() {
         let mut ids = Ids::default();
         *pick(&mut ids) = value;
-        if trace.admit(&ids) {
+        if trace.admit(&ids, &Ids::default()) {
             frame.settable().trace_begun(&trace);
         } else if affected == 0 && !trace.has_ended() {
             affected = 1;

@@ -164,6 +164,8 @@ pub(crate) struct TraceRecord {
 pub(crate) struct TraceState {
     pub(crate) data: TraceData,
     pub(crate) ids: Ids,
+    /// Which of them a framework supplied, because nobody else did.
+    of_framework: Ids,
     pub(crate) exit: Option<Exit>,
     /// Something was set since the trace was sent.
     pub(crate) changed: bool,
@@ -176,6 +178,8 @@ pub(crate) struct TraceState {
 pub(crate) struct Begun {
     pub(crate) root: Root,
     pub(crate) ids: Ids,
+    /// Which ids to take where `ids` say nothing.
+    pub(crate) fallback: Ids,
     pub(crate) begun_under: Ids,
     pub(crate) capture: Option<Arc<Collector>>,
     pub(crate) part: Option<LoopPart>,
@@ -184,7 +188,7 @@ pub(crate) struct Begun {
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
     pub(crate) fn start(intake: &Intake, begun: Begun, data: TraceData) -> Option<Arc<Self>> {
-        let Begun { root, ids, begun_under, capture, part } = begun;
+        let Begun { root, ids, fallback, begun_under, capture, part } = begun;
         let Some(charge) = intake.charge(EMPTY + trace_bytes(&data)) else {
             intake.did_not_fit("a trace");
             return None;
@@ -193,7 +197,9 @@ impl TraceRecord {
         let (wall, monotonic) = (Timestamp::now(), Instant::now());
         let wall = intake.stamps.fixed_now().unwrap_or(wall);
         let data = TraceData { trace_id: intake.stamps.trace_id(), started_at: wall, ..data };
-        let state = TraceState { data, ids, exit: None, changed: false, status: None, charge };
+        let of_framework = ids.unset_of(&fallback);
+        let ids = ids.or(&of_framework);
+        let state = TraceState { data, ids, of_framework, exit: None, changed: false, status: None, charge };
         let record = Arc::new(Self {
             id: state.data.trace_id,
             root,
@@ -304,16 +310,21 @@ impl TraceRecord {
     }
 
     /// Fills slots that are still unset. `false` and no change if `later` belongs to somebody else, or can no
-    /// longer be filled in.
-    pub(crate) fn admit(&self, later: &Ids) -> bool {
-        if later.is_unset() {
+    /// longer be filled in. `fallback` is what a framework says where `later` says nothing: it differs from what a
+    /// framework said before, and from nothing else.
+    pub(crate) fn admit(&self, later: &Ids, fallback: &Ids) -> bool {
+        if later.is_unset() && fallback.is_unset() {
             return true;
         }
         self.with(|state| {
-            let filled = state.ids.or(later);
-            let same = !state.ids.differ(later) && (filled == state.ids || !self.is_sent());
+            let fallback = later.unset_of(fallback);
+            let of_framework = state.of_framework.or(&state.ids.unset_of(&fallback));
+            let filled = state.ids.or(later).or(&fallback);
+            let same = !state.ids.differ(later)
+                && !state.of_framework.differ(&fallback)
+                && (filled == state.ids || !self.is_sent());
             if same {
-                state.ids = filled;
+                (state.ids, state.of_framework) = (filled, of_framework);
             }
             same
         })

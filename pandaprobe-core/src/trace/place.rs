@@ -32,6 +32,8 @@ pub(crate) enum Alone {
 pub(crate) struct Opening {
     pub(crate) name: String,
     pub(crate) ids: Ids,
+    /// Whose it is where nobody else says.
+    pub(crate) fallback: Ids,
     pub(crate) tags: Vec<String>,
     pub(crate) metadata: Object,
     pub(crate) client: Option<Client>,
@@ -92,7 +94,8 @@ impl Opening {
             here.ids.session = session.clone();
         }
         let (ids, begun_under) = (here.ids.clone(), here.scoped.clone());
-        let begun = pipeline::Begun { root, ids, begun_under, capture, part: self.part };
+        let fallback = self.fallback;
+        let begun = pipeline::Begun { root, ids, fallback, begun_under, capture, part: self.part };
         let record = TraceRecord::start(&intake, begun, data)?;
         here.begun(&record);
         Some(record)
@@ -141,7 +144,7 @@ impl Opening {
             let reporter = |intake: &Intake| Arc::as_ptr(&intake.reporter);
             client.intake().map(reporter) == Some(reporter(&position.trace.intake))
         });
-        same_client && position.trace.admit(&ids_within(&self.ids, position))
+        same_client && position.trace.admit(&ids_within(&self.ids, position), &self.fallback)
     }
 
     fn join(&mut self, position: &Position, fill: impl FnOnce(&mut SpanData)) -> Option<Arc<SpanRecord>> {

@@ -471,7 +471,7 @@ impl Span {
 
     /// Whether something of the identity `later` belongs in the trace of this span, which it then fills.
     pub(crate) fn admits(&self, later: &Ids) -> bool {
-        self.record.as_ref().is_none_or(|record| record.trace.admit(later))
+        self.record.as_ref().is_none_or(|record| record.trace.admit(later, &Ids::default()))
     }
 
     /// Gives the trace that was begun for this span, if it was not sent, another identity where `ids` say one.
