@@ -422,3 +422,69 @@ async fn a_run_that_was_made_up_decodes_what_is_fed_to_it() {
     .await;
     assert_eq!(captured.traces[0].span("parent").expect("it came true").output, Some(json!("fed")));
 }
+
+/// A handler that is told by its framework of a session and a user.
+fn told(user: &str) -> Handler {
+    Handler::new().fallback_session_id("thread-1").fallback_user_id(user)
+}
+
+#[tokio::test]
+async fn what_the_framework_says_of_identity_is_below_all_who_say_more() {
+    let captured = capture(|| async {
+        told("framework").start(chain("nobody else")).end();
+        told("framework").user_id("ada").start(chain("handler")).end();
+        pandaprobe::user("bob").run(|| told("framework").start(chain("scope")).end());
+        pandaprobe::Scope::new().run(|| {
+            pandaprobe::set_user("carol");
+            told("framework").start(chain("set")).end();
+        });
+        told("framework").user_id("").start(chain("no id")).end();
+        told("").start(chain("no id of the framework")).end();
+    })
+    .await;
+    assert_eq!(
+        captured.tree(),
+        "nobody else COMPLETED session=thread-1 user=framework\n└─ CHAIN nobody else OK\n\
+         handler COMPLETED session=thread-1 user=ada\n└─ CHAIN handler OK\n\
+         scope COMPLETED session=thread-1 user=bob\n└─ CHAIN scope OK\n\
+         set COMPLETED session=thread-1 user=carol\n└─ CHAIN set OK\n\
+         no id COMPLETED session=thread-1\n└─ CHAIN no id OK\n\
+         no id of the framework COMPLETED session=thread-1\n└─ CHAIN no id of the framework OK\n"
+    );
+    let reports: Vec<_> = captured.reports.iter().map(|report| report.kind).collect();
+    assert_eq!(reports, [ReportKind::InvalidId; 2]);
+}
+
+#[tokio::test]
+async fn a_trace_that_has_its_user_from_a_framework_takes_no_other_one_of_a_framework() {
+    let captured = capture(|| async {
+        trace("request").run(|_| {
+            told("first").start(chain("a")).end();
+            told("first").start(chain("b")).end();
+            told("second").start(chain("another's")).end();
+            Handler::new().start(chain("no framework")).end();
+            // Explicitly somebody else than the framework said before.
+            Handler::new().user_id("ada").start(chain("explicit")).end();
+        });
+        // Who opened it has said whose it is.
+        trace("named").user_id("ada").run(|_| {
+            told("first").start(chain("c")).end();
+            told("second").start(chain("d")).end();
+        });
+    })
+    .await;
+    let tree = captured.tree();
+    let request = "request COMPLETED session=thread-1 user=first\n├─ CHAIN a OK\n├─ CHAIN b OK\n└─ CHAIN no framework OK\n";
+    assert!(tree.contains(request), "{tree}");
+    assert!(
+        tree.contains("another's COMPLETED session=thread-1 user=second\n└─ CHAIN another's OK\n"),
+        "{tree}"
+    );
+    assert!(tree.contains("explicit COMPLETED user=ada\n└─ CHAIN explicit OK\n"), "{tree}");
+    assert!(
+        tree.contains("named COMPLETED session=thread-1 user=ada\n├─ CHAIN c OK\n└─ CHAIN d OK\n"),
+        "{tree}"
+    );
+    let linked = &captured.trace("another's").metadata["pandaprobe.parent_trace_id"];
+    assert_eq!(*linked, json!(captured.trace("request").trace_id.to_string()));
+}

@@ -5,6 +5,7 @@
 )]
 
 mod current;
+mod gaps;
 mod handler;
 mod messages;
 mod recorder;
@@ -23,6 +24,7 @@ mod langgraph;
 
 #[cfg(feature = "adk-graph")]
 pub use adk_graph::{TracedCheckpointer, TracedGraphStream};
+pub use gaps::{GAPS, Gap};
 #[cfg(feature = "graph-flow")]
 pub use graph_flow::TracedFanOut;
 pub use handler::LangGraphHandler;

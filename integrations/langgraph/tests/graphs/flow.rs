@@ -41,6 +41,23 @@ pub(crate) fn says(id: &'static str, text: &'static str, next: NextAction) -> Ar
     does(id, move |_| Ok(TaskResult::new(Some(text.to_owned()), next.clone())))
 }
 
+/// A task that runs a flow of its own.
+pub(crate) fn nested(graph: Graph) -> Arc<dyn Task> {
+    struct Nested(Graph);
+    #[async_trait]
+    impl Task for Nested {
+        fn id(&self) -> &str {
+            "nested"
+        }
+        async fn run(&self, _: Context) -> graph_flow::Result<TaskResult> {
+            let mut session = Session::new_from_task("inner".to_owned(), "agent");
+            LangGraphHandler::new().execute_session(&self.0, &mut session).await?;
+            Ok(TaskResult::new(None, NextAction::GoTo("end".to_owned())))
+        }
+    }
+    Arc::new(Nested(graph))
+}
+
 pub(crate) async fn stored(start: &str) -> Arc<dyn SessionStorage> {
     let storage = Arc::new(InMemorySessionStorage::new());
     let session = Session::new_from_task("s1".to_owned(), start);
@@ -127,19 +144,7 @@ async fn a_react_graph_has_its_tasks_models_and_tools() {
 async fn branches_side_by_side_and_a_flow_inside_of_a_task() {
     let captured = capture(|| async {
         let handler = LangGraphHandler::new().user_id("ada");
-        let inner = Arc::new(react(&handler));
-        struct Nested(Arc<Graph>);
-        #[async_trait]
-        impl Task for Nested {
-            fn id(&self) -> &str {
-                "nested"
-            }
-            async fn run(&self, _: Context) -> graph_flow::Result<TaskResult> {
-                let mut session = Session::new_from_task("inner".to_owned(), "agent");
-                LangGraphHandler::new().execute_session(&self.0, &mut session).await?;
-                Ok(TaskResult::new(None, NextAction::GoTo("end".to_owned())))
-            }
-        }
+        let nested = nested(react(&handler));
         let children = vec![says("p1", "1", NextAction::End), handler.task(says("p2", "2", NextAction::End))];
         let fan = handler
             .fan_out("fan", children)
@@ -147,7 +152,7 @@ async fn branches_side_by_side_and_a_flow_inside_of_a_task() {
             .with_next_action(NextAction::ContinueAndExecute);
         let graph = GraphBuilder::new("g")
             .add_task(Arc::new(fan))
-            .add_task(handler.task(Arc::new(Nested(inner))))
+            .add_task(handler.task(nested))
             .add_task(says("end", "", NextAction::End))
             .add_edge("fan", "nested")
             .build()

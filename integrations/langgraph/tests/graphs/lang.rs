@@ -76,7 +76,7 @@ impl BaseChatModel for Scripted {
     }
 }
 
-fn weather() -> Arc<ClosureTool> {
+pub(crate) fn weather() -> Arc<ClosureTool> {
     Arc::new(ClosureTool::new("get_weather", "weather", |args| {
         open_span("lookup").run(|_| ());
         match args["city"].as_str() {
