@@ -27,6 +27,14 @@ pub mod http {
 #[cfg(feature = "http")]
 pub use pandaprobe_http::HttpHandler;
 
+/// Traces graphs (features `adk-graph`, `langgraph` and `graph-flow`, for the runtime of that name).
+#[cfg(any(feature = "adk-graph", feature = "graph-flow", feature = "langgraph"))]
+pub mod langgraph {
+    pub use pandaprobe_langgraph::*;
+}
+#[cfg(any(feature = "adk-graph", feature = "graph-flow", feature = "langgraph"))]
+pub use pandaprobe_langgraph::LangGraphHandler;
+
 /// Traces `async-openai` clients (feature `openai`).
 #[cfg(feature = "openai")]
 pub mod openai {
