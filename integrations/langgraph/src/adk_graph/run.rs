@@ -14,7 +14,6 @@ use adk_graph::{
     executor::GraphOutcome,
 };
 use futures_core::Stream;
-use pandaprobe_core::Scope;
 use serde_json::json;
 
 use super::{interrupt_value, object};
@@ -156,9 +155,8 @@ impl LangGraphHandler {
         };
         let (run, within) = GraphRun::start(self, start);
         let inner = run_in(&within, || run.root().scope_stream(stream()));
-        let watched = WatchedStream::new(InRun::new(within, inner), RunWatch { run, end: None });
-        // Whoever polls it, the run belongs where it was started.
-        TracedGraphStream(Box::pin(Scope::new().scope_stream(watched)))
+        let watch = RunWatch { run, end: None };
+        TracedGraphStream(Box::pin(WatchedStream::new(InRun::new(within, inner), watch)))
     }
 }
 

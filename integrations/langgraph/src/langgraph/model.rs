@@ -132,7 +132,10 @@ impl Watch<Said> for ModelWatch {
         {
             self.step.span().set_first_token();
         }
-        self.last = Some(item.as_ref().map(Message::clone).map_err(ToString::to_string));
+        self.last = Some(match item {
+            Ok(message) => Ok(message.clone()),
+            Err(error) => Err(error.to_string()),
+        });
     }
 
     fn end(self, how: StreamEnd) {

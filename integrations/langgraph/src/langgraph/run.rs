@@ -16,7 +16,6 @@ use langgraph::{
     stream::StreamPart,
     types::{Command, StreamMode},
 };
-use pandaprobe_core::Scope;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -107,8 +106,8 @@ impl LangGraphHandler {
         let (token, told) = Token::tell(&run, run.root(), config);
         let parts = run_in(&within, || run.root().run(|| graph.astream(input, &told, modes)));
         let parts = Parts { parts: Some(parts), runtime: Handle::try_current().ok(), token };
-        let watched = WatchedStream::new(parts, RunWatch { run, output: None, error: None });
-        TracedParts(Box::pin(Scope::new().scope_stream(watched)))
+        let watch = RunWatch { run, output: None, error: None };
+        TracedParts(Box::pin(WatchedStream::new(parts, watch)))
     }
 
     fn starts_on(&self, name: &str, input: &Value, config: &RunnableConfig) -> Option<RunStart> {

@@ -471,3 +471,87 @@ async fn a_run_that_nobody_traces_is_recorded_by_the_handler_of_its_nodes() {
     assert!(tree.ends_with(&format!("request COMPLETED user=builder\n{nodes}")), "{tree}");
     assert_eq!(tree.matches("COMPLETED user=builder").count(), 4, "{tree}");
 }
+
+#[tokio::test]
+async fn whose_a_run_is_is_said_by_handler_scope_and_thread_in_that_order() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let graph = react(&handler);
+        let run = |handler: LangGraphHandler| {
+            let graph = &graph;
+            async move { handler.invoke(graph, question("q"), thread("t")).await.unwrap() }
+        };
+        run(handler.clone()).await;
+        pandaprobe_core::session("scope").user("bob").scope(run(handler.clone())).await;
+        let explicit = handler.clone().session_id("handler").user_id("ada");
+        pandaprobe_core::session("scope").user("bob").scope(run(explicit)).await;
+        pandaprobe_core::Scope::new()
+            .scope(async {
+                pandaprobe_core::set_session("set");
+                run(handler.clone()).await;
+            })
+            .await;
+        run(handler.clone().session_id("")).await;
+        // Part of a request: whoever opened that said whose it is.
+        let request = pandaprobe_core::trace("request").user_id("carol");
+        request.scope(|_| async { run(handler.clone()).await }).await;
+    })
+    .await;
+    let who: Vec<_> =
+        captured.traces.iter().map(|trace| (trace.session_id.as_deref(), trace.user_id.as_deref())).collect();
+    assert_eq!(
+        who,
+        [
+            (Some("t"), None),
+            (Some("scope"), Some("bob")),
+            (Some("handler"), Some("ada")),
+            (Some("set"), None),
+            (None, None),
+            (Some("t"), Some("carol")),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_stream_belongs_where_it_was_made_whoever_polls_it() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let graph = Arc::new(react(&handler));
+        let kept = Arc::clone(&graph);
+        let mut stream = pandaprobe_core::user("ada")
+            .run(|| handler.stream(&kept, question("q"), thread("t"), StreamMode::Updates));
+        pandaprobe_core::user("bob").scope(async { while stream.next().await.is_some() {} }).await;
+    })
+    .await;
+    captured.assert_tree(&format!("LangGraph COMPLETED session=t user=ada\n{REACT}"));
+}
+
+#[tokio::test]
+async fn a_node_that_works_for_somebody_else_records_that_as_theirs() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new().user_id("ada");
+        let inner = Arc::new(react(&LangGraphHandler::new()));
+        let graph = StateGraph::with_channels(&["x"])
+            .add_node_fn("n", move |_| {
+                let inner = Arc::clone(&inner);
+                async move {
+                    let theirs = pandaprobe_core::trace("theirs").user_id("bob").session_id("b");
+                    // The graph is run as it is: its nodes are in what is current.
+                    let work = async move { inner.invoke(question("q"), thread("t2")).await };
+                    theirs.scope(|_| open_span("work").scope(work)).await?;
+                    Ok(NodeOutput::new())
+                }
+            })
+            .add_edge(START, "n");
+        let graph = handler.graph(graph).compile().unwrap();
+        handler.invoke(&graph, State::new(), thread("t")).await.unwrap();
+    })
+    .await;
+    captured
+        .trace("LangGraph")
+        .spans
+        .iter()
+        .for_each(|span| assert!(["LangGraph", "n"].contains(&&*span.name)));
+    let theirs = captured.trace("theirs");
+    assert_eq!((theirs.user_id.as_deref(), theirs.spans.len()), (Some("bob"), 7));
+}

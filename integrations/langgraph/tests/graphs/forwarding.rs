@@ -256,7 +256,7 @@ fn flow_graph(plan: &Plan, handler: Option<&LangGraphHandler>) -> graph_flow::Re
         });
         match (*asks, to.as_slice()) {
             (true, [yes, no]) => {
-                let often = |context: &Context| context.get::<u64>("been").unwrap_or(0) % 2 == 0;
+                let often = |context: &Context| context.get::<u64>("been").unwrap_or(0).is_multiple_of(2);
                 graph =
                     graph.add_conditional_edge(format!("n{at}"), often, format!("n{yes}"), format!("n{no}"));
             }
