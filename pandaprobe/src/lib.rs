@@ -1,7 +1,8 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "rig", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "adk-graph", feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "rig", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(
+        feature = "adk-graph",
         feature = "http",
         feature = "macros",
         feature = "openai",
@@ -18,6 +19,14 @@ pub use pandaprobe_core::*;
 #[cfg(all(doc, feature = "testing"))]
 #[path = "guide.rs"]
 pub mod _guide;
+
+/// Traces runs, agents, models and tools of adk-rust (feature `adk`).
+#[cfg(feature = "adk")]
+pub mod adk {
+    pub use pandaprobe_adk::*;
+}
+#[cfg(feature = "adk")]
+pub use pandaprobe_adk::AdkHandler;
 
 /// Traces the calls of model providers that pass through an HTTP client: `reqwest` or a `tower` stack (feature `http`).
 #[cfg(feature = "http")]
