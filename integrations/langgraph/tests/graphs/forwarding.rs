@@ -187,9 +187,9 @@ async fn adk_shows(graph: CompiledGraph, handler: Option<&LangGraphHandler>) -> 
         Some(handler) => handler.invoke(&graph, State::new(), config).await,
         None => graph.invoke(State::new(), config).await,
     };
-    shown.push(out.map_or_else(|error| steady(&error), |state| json!(state).to_string()));
+    shown.push(out.map_or_else(|error| steady(&error), |state| text(&json!(state))));
     for thread in ["t0", "t4", "invoked"] {
-        shown.push(json!(graph.get_state(thread).await.unwrap()).to_string());
+        shown.push(text(&json!(graph.get_state(thread).await.unwrap())));
     }
     shown
 }
@@ -200,11 +200,24 @@ fn kind(error: &impl ToString) -> String {
     text.split([':', '\'']).next().unwrap_or_default().to_owned()
 }
 
+/// The same text for the same value, in whatever order its keys are.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: std::collections::BTreeMap<_, _> =
+                fields.iter().map(|(key, value)| (key, text(value))).collect();
+            format!("{fields:?}")
+        }
+        Value::Array(items) => format!("{:?}", items.iter().map(text).collect::<Vec<_>>()),
+        plain => plain.to_string(),
+    }
+}
+
 /// Without what is random in each run.
 fn steady(error: &GraphError) -> String {
     match error {
         GraphError::Interrupted(paused) => {
-            format!("{:?} {} {}", paused.interrupt, paused.step, json!(paused.state))
+            format!("{:?} {} {}", paused.interrupt, paused.step, text(&json!(paused.state)))
         }
         error => error.to_string(),
     }
@@ -215,7 +228,7 @@ fn steady_event(event: &StreamEvent) -> String {
     if event.get("duration_ms").is_some() {
         event["duration_ms"] = json!(0);
     }
-    event.to_string()
+    text(&event)
 }
 
 #[derive(Clone)]
@@ -277,7 +290,7 @@ async fn flow_shows(graph: &Graph, handler: Option<&LangGraphHandler>) -> Vec<St
             None => graph.execute_session(&mut session).await,
         };
         shown.push(result.map_or_else(|error| error.to_string(), |result| format!("{result:?}")));
-        shown.push(serde_json::to_value(&session).unwrap().to_string());
+        shown.push(text(&serde_json::to_value(&session).unwrap()));
     }
     shown
 }
@@ -342,8 +355,8 @@ async fn lang_shows(graph: &CompiledStateGraph, handler: Option<&LangGraphHandle
             Some(handler) => handler.ainvoke(graph, &input, &config).await,
             None => graph.ainvoke(&input, &config).await,
         };
-        shown.push(out.map_or_else(|error| error.to_string(), |out| out.to_string()));
-        shown.push(graph.get_state(&config).unwrap().values.to_string());
+        shown.push(out.map_or_else(|error| error.to_string(), |out| text(&out)));
+        shown.push(text(&graph.get_state(&config).unwrap().values));
     }
     let modes = vec![Mode::Values, Mode::Updates, Mode::Tasks, Mode::Debug, Mode::Custom];
     let (input, config) = (json!({"x": 2}), thread("streamed"));
@@ -352,7 +365,7 @@ async fn lang_shows(graph: &CompiledStateGraph, handler: Option<&LangGraphHandle
         None => Box::pin(graph.astream(&input, &config, modes)),
     };
     while let Some(part) = parts.next().await {
-        shown.push(serde_json::to_value(&part).unwrap().to_string());
+        shown.push(text(&serde_json::to_value(&part).unwrap()));
     }
     shown
 }

@@ -9,3 +9,4 @@ mod gaps;
 mod golden;
 mod kit;
 mod lang;
+mod together;
