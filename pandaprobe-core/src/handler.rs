@@ -209,15 +209,16 @@ impl Handler {
     }
 
     /// The session that the framework itself names, for a run in a trace that has none: neither by this handler, nor by
-    /// scopes, [`set_session`](crate::set_session) or whoever opened the trace. A trace that has its session from a
-    /// framework takes no run of another one: that is a trace of its own.
+    /// scopes, [`set_session`](crate::set_session) or whoever opened the trace. Once somebody names one, the trace has that,
+    /// unless it was sent.
     #[must_use]
     pub fn fallback_session_id(mut self, id: impl Into<String>) -> Self {
         self.fallback.session = told("the framework's session id", Slot::session(id));
         self
     }
 
-    /// The user that the framework itself names, as [`fallback_session_id`](Self::fallback_session_id).
+    /// The user that the framework itself names, as [`fallback_session_id`](Self::fallback_session_id). But a trace that has its
+    /// user from a framework takes no run of another one: that is a trace of its own.
     #[must_use]
     pub fn fallback_user_id(mut self, id: impl Into<String>) -> Self {
         self.fallback.user = told("the framework's user id", Slot::user(id));

@@ -60,7 +60,7 @@ impl Slot {
     }
 
     /// Whether `later` belongs to somebody else than what fills this slot. An unset value never differs.
-    fn differs(&self, later: &Self) -> bool {
+    pub(crate) fn differs(&self, later: &Self) -> bool {
         !self.is_unset() && !later.is_unset() && self != later
     }
 }

@@ -488,3 +488,25 @@ async fn a_trace_that_has_its_user_from_a_framework_takes_no_other_one_of_a_fram
     let linked = &captured.trace("another's").metadata["pandaprobe.parent_trace_id"];
     assert_eq!(*linked, json!(captured.trace("request").trace_id.to_string()));
 }
+
+#[tokio::test]
+async fn a_session_of_a_framework_gives_way_to_one_that_somebody_names() {
+    let captured = capture(|| async {
+        let in_session = |id: &str| Handler::new().fallback_session_id(id);
+        trace("request").run(|_| {
+            in_session("thread-1").start(chain("a")).end();
+            // Sessions that frameworks name do not part what somebody put together.
+            in_session("thread-2").start(chain("b")).end();
+            pandaprobe::session("conversation").run(|| Handler::new().start(chain("c")).end());
+            in_session("thread-3").start(chain("d")).end();
+        });
+        // Somebody's session, once said, is not given up.
+        trace("other").session_id("said").run(|_| {
+            pandaprobe::session("another").run(|| Handler::new().start(chain("e")).end());
+        });
+    })
+    .await;
+    let trace = captured.trace("request");
+    assert_eq!((trace.session_id.as_deref(), trace.spans.len()), (Some("conversation"), 4));
+    assert_eq!(captured.trace("e").session_id.as_deref(), Some("another"));
+}

@@ -32,11 +32,11 @@ pub(crate) struct Within {
     pub(crate) place: Option<Arc<OpenScope>>,
 }
 
-/// A call of a wrapped step: what makes it the same call where a step is wrapped twice.
+/// A call of a wrapped step: what tells that a wrapper inside of this one is called for the same call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) name: Arc<str>,
-    /// Where what it was called with lies.
+    /// What a wrapper inside of this one sees: where that lies what it is called with, or it itself.
     pub(crate) at: usize,
 }
 
@@ -50,9 +50,13 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Where the program is, if a run of a graph is polled here and what is current is of its trace.
+    /// Where the program is, if a run of a graph is polled here and what is current is of its trace. In a run that is not
+    /// recorded, everywhere: nothing in it is.
     pub(crate) fn current() -> Option<Self> {
         let run = within()?.run?;
+        if !run.root().is_recorded() {
+            return Some(Self { parent: Span::none(), place: None, run });
+        }
         let parent = current_span()?;
         (parent.trace_id() == run.trace_id()).then_some(Self { run, parent, place: None })
     }
@@ -78,7 +82,7 @@ pub(crate) fn is_recorded(here: Option<&Here>, own: &Handler) -> bool {
 
 /// What is polled here of a run.
 pub(crate) fn within() -> Option<Within> {
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
 /// Makes a run current until it is dropped.
@@ -86,13 +90,13 @@ struct Entered(Option<Within>);
 
 impl Entered {
     fn into(within: &Within) -> Self {
-        Self(CURRENT.with(|current| current.replace(Some(within.clone()))))
+        Self(CURRENT.try_with(|current| current.replace(Some(within.clone()))).ok().flatten())
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        CURRENT.with(|current| current.replace(self.0.take()));
+        let _ = CURRENT.try_with(|current| current.replace(self.0.take()));
     }
 }
 

@@ -38,6 +38,7 @@ pub const GAPS: &[Gap] = &[
         "the value of an interrupt in a stream, if no wrapped node asked for it",
         "its text: that is what the runtime says",
     ),
+    adk("the state at an interrupt of a stream", "nothing came out: that event has no state"),
     adk(
         "the error of a node, on the run",
         "the runtime's text, which names the node and has the error in it",
@@ -55,6 +56,14 @@ pub const GAPS: &[Gap] = &[
     lang(
         "the state that a conditional edge is asked about",
         "what its node wrote: that is what the runtime asks with",
+    ),
+    lang(
+        "what comes out of a stream without `Values`",
+        "nothing: the runtime tells its state to those who ask for it",
+    ),
+    lang(
+        "a panic of a node that is not wrapped, in a stream",
+        "a run that ended: its task dies, and the stream ends",
     ),
     lang(
         "the end of a stream that is left",

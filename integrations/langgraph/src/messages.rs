@@ -32,7 +32,7 @@ pub(crate) fn normalise(message: &mut Value) {
     if let Some(Value::Array(parts)) = fields.get_mut("content") {
         parts.iter_mut().for_each(by_reference);
     }
-    fields.retain(|_, value| !matches!(value, Value::Null) && !is_empty(value));
+    fields.retain(|key, value| key == "content" || !matches!(value, Value::Null) && !is_empty(value));
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -50,6 +50,7 @@ struct State {
     interrupts: Vec<Value>,
     checkpoints: u64,
     has_input: bool,
+    panicked: Option<Option<String>>,
     /// The trace of the first run of its thread, if this one resumes that.
     first: Option<String>,
 }
@@ -75,19 +76,20 @@ impl GraphRun {
     /// Starts a run, which is a part of what is recorded where the program is.
     pub(crate) fn start(handler: &LangGraphHandler, start: RunStart) -> (Arc<Self>, Within) {
         let outer = Here::current();
-        let mut whose = handler.handler.clone();
+        if outer.as_ref().is_some_and(|outer| !outer.parent.is_recorded()) {
+            return Self::unrecorded(handler);
+        }
+        let mut of_thread = Handler::new();
         let mut first = None;
         if let Some(thread) = &start.thread {
-            // A graph that is run by a node of another belongs to whom that one belongs to.
-            if outer.is_none() {
-                whose = whose.fallback_session_id(thread.id.clone());
-            }
-            whose = whose.metadata("thread_id", thread.id.clone());
+            of_thread =
+                of_thread.fallback_session_id(thread.id.clone()).metadata("thread_id", thread.id.clone());
             first = handler.threads.first_run(thread).filter(|_| start.resumes);
-            if let Some(first) = &first {
-                whose = whose.metadata(RESUMES, first.clone());
-            }
         }
+        if let Some(first) = &first {
+            of_thread = of_thread.metadata(RESUMES, first.clone());
+        }
+        let whose = handler.handler.over(&of_thread);
         let name = handler.run_name.as_deref().map(str::to_owned).or(start.name);
         let kind = if outer.is_some() { SpanKind::Agent } else { SpanKind::Chain };
         let mut run = Run::new(name.unwrap_or_else(|| "LangGraph".to_owned()), kind);
@@ -96,6 +98,9 @@ impl GraphRun {
             run = run.input(messages::state(input));
         }
         let root = whose.start(run);
+        if let Some(first) = &first {
+            root.set_metadata(RESUMES, first.clone());
+        }
         let run = Arc::new(Self {
             handler: handler.handler.clone(),
             root,
@@ -107,17 +112,37 @@ impl GraphRun {
         (run, within)
     }
 
-    /// Records a run that is a future; `None` if nothing is recorded. `told` says what its value means.
+    /// A run that is not recorded, so that nothing in it is, whoever wrapped it.
+    pub(crate) fn unrecorded(handler: &LangGraphHandler) -> (Arc<Self>, Within) {
+        let run = Arc::new(Self {
+            handler: handler.handler.clone(),
+            root: Span::none(),
+            thread: None,
+            threads: Arc::clone(&handler.threads),
+            state: Mutex::default(),
+        });
+        let within = Within { run: Some(Arc::clone(&run)), call: None, place: None };
+        (run, within)
+    }
+
+    /// Starts a run, if it is to be recorded. `None`: nothing is recorded in this process.
+    pub(crate) fn begin(handler: &LangGraphHandler, start: Option<RunStart>) -> Option<(Arc<Self>, Within)> {
+        match start {
+            Some(start) => Some(Self::start(handler, start)),
+            None => pandaprobe_core::is_enabled().then(|| Self::unrecorded(handler)),
+        }
+    }
+
+    /// Records a run that is a future; `None` if it is not to be recorded. `told` says what its value means.
     pub(crate) async fn record<F: Future>(
         handler: &LangGraphHandler,
         start: Option<RunStart>,
         inner: impl FnOnce(Option<&Arc<Self>>) -> F,
         told: impl FnOnce(&F::Output) -> RunEnd,
     ) -> F::Output {
-        let Some(start) = start else {
+        let Some((run, within)) = Self::begin(handler, start) else {
             return inner(None).await;
         };
-        let (run, within) = Self::start(handler, start);
         let inner = current::run_in(&within, || run.root.scope(inner(Some(&run))));
         watched(InRun::new(within, inner), |outcome| match outcome {
             Outcome::Returned(value) => run.end(told(value)),
@@ -140,11 +165,22 @@ impl GraphRun {
         lock(&self.state).interrupts.push(value);
     }
 
-    /// What goes in, where only the first node shows it.
-    pub(crate) fn takes(&self, input: &Value) {
-        if !std::mem::replace(&mut lock(&self.state).has_input, true) {
-            self.root.set_input(messages::state(input.clone()));
+    /// What goes in, where only what `thread` holds, or its first node, shows it.
+    pub(crate) fn takes(&self, thread: Option<&str>, input: impl FnOnce() -> Value) {
+        let is_of_another = thread.is_some_and(|thread| !self.is_on(thread));
+        if !is_of_another && !std::mem::replace(&mut lock(&self.state).has_input, true) {
+            self.root.set_input(messages::state(input()));
         }
+    }
+
+    /// A step directly below the run panicked, which the runtime may not tell.
+    pub(crate) fn step_panicked(&self, message: Option<String>) {
+        lock(&self.state).panicked = Some(message);
+    }
+
+    /// What a step said that panicked.
+    pub(crate) fn panic(&self) -> Option<Option<String>> {
+        lock(&self.state).panicked.clone()
     }
 
     /// The state of `thread` was saved as `id`.
@@ -161,7 +197,7 @@ impl GraphRun {
         self.root.set_metadata("checkpoints", saved);
     }
 
-    /// Subgraphs have threads of their own.
+    /// Graphs inside of a graph may have threads of their own.
     fn is_on(&self, thread: &str) -> bool {
         self.thread.as_ref().is_some_and(|own| own.id == thread)
     }
@@ -175,29 +211,36 @@ impl GraphRun {
     pub(crate) fn resumes(&self, thread: &str, first: &str) {
         if self.is_on(thread) && Some(first) != self.first_run().as_deref() {
             self.root.set_metadata(RESUMES, first);
+            // On the trace too, if that was begun for this run.
+            Handler::new().metadata(RESUMES, first).take_over(&self.root);
             lock(&self.state).first = Some(first.to_owned());
         }
     }
 
     /// Ends the run.
     pub(crate) fn end(&self, end: RunEnd) {
+        self.settle(end.interrupt, end.error.is_some());
+        if let Some(output) = end.output {
+            self.root.set_output(messages::state(output));
+        }
+        match end.error {
+            Some(error) => self.root.clone().fail(error),
+            None => self.root.clone().end(),
+        }
+    }
+
+    /// Writes what the run waits for, and remembers whether its thread does.
+    fn settle(&self, interrupt: Option<Value>, failed: bool) {
         let first = self.first_run();
         let State { mut interrupts, .. } = std::mem::take(&mut *lock(&self.state));
         if interrupts.is_empty() {
-            interrupts.extend(end.interrupt);
+            interrupts.extend(interrupt);
         }
         let waits = !interrupts.is_empty();
         if waits {
             self.root.set_metadata("interrupts", Value::Array(interrupts));
         }
-        if let Some(output) = end.output {
-            self.root.set_output(messages::state(output));
-        }
-        self.remember(waits, end.error.is_some(), first);
-        match end.error {
-            Some(error) => self.root.clone().fail(error),
-            None => self.root.clone().end(),
-        }
+        self.remember(waits, failed, first);
     }
 
     /// Ends a run that is a stream, whose items said `end` if they said how the run ended.
@@ -206,7 +249,11 @@ impl GraphRun {
             (_, StreamEnd::Panicked(message)) => self.root.clone().panicked(message),
             (Some(end), _) => self.end(end),
             (None, StreamEnd::Finished) => self.end(RunEnd::default()),
-            (None, StreamEnd::Left) => self.root.clone().stopped_by_reader(),
+            (None, StreamEnd::Left) => {
+                // It is not known how it would have ended.
+                self.settle(None, true);
+                self.root.clone().stopped_by_reader();
+            }
         }
     }
 
@@ -221,6 +268,9 @@ impl GraphRun {
 
     /// The node `name` is called at `at`.
     pub(crate) fn called(&self, at: Option<SpanId>, name: &str, call: &Span) {
+        if call.trace_id() != self.trace_id() {
+            return;
+        }
         lock(&self.state)
             .last_calls
             .insert((at, name.to_owned()), LastCall { span: call.clone(), asked: Vec::new() });
@@ -245,9 +295,10 @@ impl GraphRun {
     }
 
     /// Starts the span of a conditional edge away from `source`: below the call that it leads away from.
-    pub(crate) fn edge(&self, at: Option<SpanId>, source: &str, input: Value) -> Span {
-        let last = lock(&self.state).last_calls.get(&(at, source.to_owned())).map(|last| last.span.clone());
+    pub(crate) fn edge(&self, at: &Span, source: &str, input: Value) -> Span {
+        let last =
+            lock(&self.state).last_calls.get(&(at.id(), source.to_owned())).map(|last| last.span.clone());
         let run = Run::new("route", SpanKind::Agent).metadata("source", source).input(messages::state(input));
-        self.handler.start_below(last.as_ref().unwrap_or(&self.root), run)
+        self.handler.start_below(last.as_ref().unwrap_or(at), run)
     }
 }

@@ -43,14 +43,26 @@ impl Step {
         (name, at): (&str, usize),
         run: impl FnOnce() -> Run,
     ) -> Option<Self> {
+        Self::start_calling(own, here, (name, at, at), run)
+    }
+
+    /// [`start`](Self::start), where what a wrapper sees is `at`, and what one inside of it will see is `inside`.
+    pub(crate) fn start_calling(
+        own: &Handler,
+        here: Option<Here>,
+        (name, at, inside): (&str, usize, usize),
+        run: impl FnOnce() -> Run,
+    ) -> Option<Self> {
         if !current::is_recorded(here.as_ref(), own) {
             return None;
         }
-        let call = Call { name: name.into(), at };
-        if within().and_then(|within| within.call).as_ref() == Some(&call) {
+        if within().and_then(|within| within.call).is_some_and(|call| &*call.name == name && call.at == at) {
             return None;
         }
+        let call = Call { name: name.into(), at: inside };
         let span = current::start(here.as_ref(), own, run());
+        // It may be somebody else's, and then stands elsewhere.
+        let here = here.filter(|here| span.trace_id() == here.run.trace_id());
         let at_root = here.as_ref().is_some_and(|here| here.parent.id() == here.run.root().id());
         let (run, place) = here.map_or((None, None), |here| (Some(here.run), here.place));
         let within = Within { run: run.clone(), call: Some(call), place };
@@ -69,8 +81,8 @@ impl Step {
         let inner = step.inside(|span| span.scope(inner(Some(&step))));
         watched(inner, |outcome| match outcome {
             Outcome::Returned(value) => step.end(told(&step.span, value)),
-            Outcome::Panicked(message) => step.over().panicked(message),
-            _ => dropped(step.over()),
+            Outcome::Panicked(message) => step.panicked(message),
+            _ => step.cancelled(),
         })
         .await
     }
@@ -86,7 +98,7 @@ impl Step {
         };
         let value = pandaprobe_core::catching(
             || run_in(&step.within, || step.span.run(inner)),
-            |message| step.over().panicked(message),
+            |message| step.panicked(message),
         );
         step.end(told(&step.span, &value));
         value
@@ -104,10 +116,6 @@ impl Step {
     /// The run that it is a part of.
     pub(crate) fn graph_run(&self) -> Option<&Arc<GraphRun>> {
         self.run.as_ref()
-    }
-
-    pub(crate) fn within(&self) -> &Within {
-        &self.within
     }
 
     /// Ends the step.
@@ -135,11 +143,23 @@ impl Step {
     /// Ends a step that is a stream, whose items said `end` if they said anything.
     pub(crate) fn end_of_stream(&self, end: Option<StepEnd>, how: StreamEnd) {
         match (end, how) {
-            (_, StreamEnd::Panicked(message)) => self.over().panicked(message),
+            (_, StreamEnd::Panicked(message)) => self.panicked(message),
             (Some(end), _) => self.end(end),
             (None, StreamEnd::Finished) => self.over().end(),
             (None, StreamEnd::Left) => self.over().stopped_by_reader(),
         }
+    }
+
+    /// Ends a step whose future was dropped.
+    pub(crate) fn cancelled(&self) {
+        dropped(self.over());
+    }
+
+    pub(crate) fn panicked(&self, message: Option<String>) {
+        if let Some(run) = self.run.as_ref().filter(|_| self.at_root) {
+            run.step_panicked(message.clone());
+        }
+        self.over().panicked(message);
     }
 
     fn over(&self) -> Span {

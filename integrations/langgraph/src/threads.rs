@@ -16,8 +16,8 @@ const REMEMBERED: usize = 10_000;
 pub(crate) struct Thread {
     /// The framework's id of it.
     pub(crate) id: String,
-    /// Tells graphs apart that have threads of the same name, where a runtime resumes whatever is there.
-    pub(crate) graph: usize,
+    /// Tells apart what keeps threads of the same name: the address of what saves them, if the graph shows it.
+    pub(crate) kept_by: usize,
 }
 
 /// The first runs of threads that wait to be resumed.
@@ -26,14 +26,16 @@ pub(crate) struct Threads(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    first: HashMap<Thread, String>,
-    order: VecDeque<Thread>,
+    first: HashMap<Thread, (String, u64)>,
+    /// In which order they began to wait. Those that wait no more are skipped when it is their turn.
+    order: VecDeque<(Thread, u64)>,
+    number: u64,
 }
 
 impl Threads {
     /// The trace of the first run of a thread that waits.
     pub(crate) fn first_run(&self, thread: &Thread) -> Option<String> {
-        lock(&self.0).first.get(thread).cloned()
+        lock(&self.0).first.get(thread).map(|(first, _)| first.clone())
     }
 
     /// The thread waits. Its first run was that of the trace `first`.
@@ -42,21 +44,21 @@ impl Threads {
         if waiting.first.contains_key(&thread) {
             return;
         }
-        waiting.first.insert(thread.clone(), first);
-        waiting.order.push_back(thread);
-        while waiting.first.len() > REMEMBERED
-            && let Some(oldest) = waiting.order.pop_front()
+        waiting.number += 1;
+        waiting.first.insert(thread.clone(), (first, waiting.number));
+        waiting.order.push_back((thread, waiting.number));
+        while (waiting.first.len() > REMEMBERED || waiting.order.len() > 2 * REMEMBERED)
+            && let Some((oldest, number)) = waiting.order.pop_front()
         {
-            waiting.first.remove(&oldest);
+            if waiting.first.get(&oldest).is_some_and(|(_, waits)| *waits == number) {
+                waiting.first.remove(&oldest);
+            }
         }
     }
 
     /// The thread came to its end.
     pub(crate) fn finished(&self, thread: &Thread) {
-        let waiting = &mut *lock(&self.0);
-        if waiting.first.remove(thread).is_some() {
-            waiting.order.retain(|other| other != thread);
-        }
+        lock(&self.0).first.remove(thread);
     }
 }
 

@@ -45,7 +45,8 @@ pin_project! {
             let mut this = this.project();
             this.stream.set(None);
             if let Some(watch) = this.watch.take() {
-                watch.end(StreamEnd::Left);
+                let unwinds = std::thread::panicking();
+                watch.end(if unwinds { StreamEnd::Panicked(None) } else { StreamEnd::Left });
             }
         }
     }

@@ -185,6 +185,14 @@ pub(crate) struct Begun {
     pub(crate) part: Option<LoopPart>,
 }
 
+impl TraceState {
+    /// Says whose the trace is, whatever was said before.
+    pub(crate) fn take_over(&mut self, ids: &Ids) {
+        self.of_framework = ids.unset_of(&self.of_framework);
+        self.ids = ids.or(&self.ids);
+    }
+}
+
 impl TraceRecord {
     /// Begins a trace; `None`, counted, if it cannot be held.
     pub(crate) fn start(intake: &Intake, begun: Begun, data: TraceData) -> Option<Arc<Self>> {
@@ -310,19 +318,28 @@ impl TraceRecord {
     }
 
     /// Fills slots that are still unset. `false` and no change if `later` belongs to somebody else, or can no
-    /// longer be filled in. `fallback` is what a framework says where `later` says nothing: it differs from what a
-    /// framework said before, and from nothing else.
+    /// longer be filled in.
+    ///
+    /// `fallback` is what a framework says where `later` says nothing. Of users, it differs from what a framework said before,
+    /// and from nothing else. A session that a framework said differs from none, and gives way to one that somebody names.
     pub(crate) fn admit(&self, later: &Ids, fallback: &Ids) -> bool {
         if later.is_unset() && fallback.is_unset() {
             return true;
         }
+        let is_sent = self.is_sent();
         self.with(|state| {
-            let fallback = later.unset_of(fallback);
-            let of_framework = state.of_framework.or(&state.ids.unset_of(&fallback));
-            let filled = state.ids.or(later).or(&fallback);
-            let same = !state.ids.differ(later)
-                && !state.of_framework.differ(&fallback)
-                && (filled == state.ids || !self.is_sent());
+            let (mut ids, mut of_framework) = (state.ids.clone(), state.of_framework.clone());
+            if !is_sent && !later.session.is_unset() && !of_framework.session.is_unset() {
+                (ids.session, of_framework.session) = (Slot::Unset, Slot::Unset);
+            }
+            let mut fallback = later.unset_of(fallback);
+            if is_sent {
+                fallback.session = Slot::Unset;
+            }
+            let is_other = ids.differ(later) || of_framework.user.differs(&fallback.user);
+            let of_framework = of_framework.or(&ids.unset_of(&fallback));
+            let filled = ids.or(later).or(&fallback);
+            let same = !is_other && (filled == state.ids || !is_sent);
             if same {
                 (state.ids, state.of_framework) = (filled, of_framework);
             }

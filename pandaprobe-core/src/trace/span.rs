@@ -484,7 +484,7 @@ impl Span {
             let taken = ids.or(&state.ids);
             is_other = taken != state.ids && !trace.is_sent();
             if is_other {
-                state.ids = taken;
+                state.take_over(ids);
             }
             state.data.add_tags(tags.to_vec());
             state.data.metadata.extend(metadata.clone());

@@ -27,14 +27,30 @@ impl LangGraphHandler {
     }
 }
 
+impl<C: Checkpointer> TracedCheckpointer<C> {
+    /// Saves what no traced run saves: an update of the state, which leaves out what the checkpoint before said.
+    async fn save_outside(&self, checkpoint: &Checkpoint) -> Result<String> {
+        if pandaprobe_core::is_enabled()
+            && !checkpoint.metadata.contains_key(TRACE_ID)
+            && let Some(before) = self.checkpointer.load(&checkpoint.thread_id).await?
+            && let Some(first) = before.metadata.get(TRACE_ID).filter(|_| !before.pending_nodes.is_empty())
+        {
+            let marked = checkpoint.clone().with_metadata(TRACE_ID, first.clone());
+            return self.checkpointer.save(&marked).await;
+        }
+        self.checkpointer.save(checkpoint).await
+    }
+}
+
 #[async_trait]
 impl<C: Checkpointer> Checkpointer for TracedCheckpointer<C> {
     async fn save(&self, checkpoint: &Checkpoint) -> Result<String> {
-        let Some((run, first)) = Here::current().and_then(|here| {
+        let recorded = Here::current().filter(|here| here.parent.is_recorded());
+        let Some((run, first)) = recorded.and_then(|here| {
             let first = here.run.first_run()?;
             Some((here.run, first))
         }) else {
-            return self.checkpointer.save(checkpoint).await;
+            return self.save_outside(checkpoint).await;
         };
         let marked = checkpoint.clone().with_metadata(TRACE_ID, first.into());
         let id = self.checkpointer.save(&marked).await?;

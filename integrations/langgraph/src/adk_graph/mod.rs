@@ -81,7 +81,7 @@ fn traced_router(index: usize, source: Arc<str>, router: Router) -> Router {
         if !here.run.is_asked_first(at, &source, index) {
             return router(state);
         }
-        let span = here.run.edge(at, &source, object(state));
+        let span = here.run.edge(&here.parent, &source, object(state));
         let chosen = catching(|| span.run(|| router(state)), |message| span.clone().panicked(message));
         span.set_output(chosen.clone());
         span.end();

@@ -103,7 +103,7 @@ impl<N: Node> Node for TracedNode<N> {
         let Some(step) = self.started(context) else {
             return self.node.execute_stream(context);
         };
-        let stream = step.inside(|span| span.scope_stream(self.node.execute_stream(context)));
+        let stream = step.inside(|span| span.scope_stream(span.run(|| self.node.execute_stream(context))));
         let told = Told { next: self.next.as_deref().map(<[String]>::to_vec), ..Told::default() };
         Box::pin(WatchedStream::new(stream, NodeWatch { step, told }))
     }
@@ -181,6 +181,10 @@ impl Watch<Result<StreamEvent>> for NodeWatch {
             Some(value) => Some(StepEnd::Interrupted { value, output }),
             None => output.map(StepEnd::Done),
         });
-        step.end_of_stream(end, how);
+        match (end, how) {
+            // The executor dropped it: for want of time, or with the whole run.
+            (None, StreamEnd::Left) => step.cancelled(),
+            (end, how) => step.end_of_stream(end, how),
+        }
     }
 }

@@ -122,9 +122,12 @@ impl LangGraphHandler {
         self.handler.is_enabled().then(|| RunStart {
             name: None,
             input: Some(object(input)),
-            thread: Some(Thread { id: config.thread_id.clone(), graph: std::ptr::from_ref(graph).addr() }),
-            // This runtime goes on with whatever is on the thread.
-            resumes: true,
+            thread: Some(Thread {
+                id: config.thread_id.clone(),
+                kept_by: graph.checkpointer().map_or(0, |saver| Arc::as_ptr(saver).cast::<()>().addr()),
+            }),
+            // This runtime goes on with whatever is saved of the thread.
+            resumes: graph.checkpointer().is_some(),
         })
     }
 
@@ -150,10 +153,9 @@ impl LangGraphHandler {
     where
         S: Stream<Item = Result<StreamEvent>> + Send + 'a,
     {
-        let Some(start) = start else {
+        let Some((run, within)) = GraphRun::begin(self, start) else {
             return TracedGraphStream(Box::pin(stream()));
         };
-        let (run, within) = GraphRun::start(self, start);
         let inner = run_in(&within, || run.root().scope_stream(stream()));
         let watch = RunWatch { run, end: None };
         TracedGraphStream(Box::pin(WatchedStream::new(InRun::new(within, inner), watch)))

@@ -9,7 +9,7 @@ use pandaprobe_core::{Handler, Scope};
 use super::task::{TracedTask, ended, started};
 use crate::{
     LangGraphHandler,
-    current::{InRun, Within, run_in},
+    current::{InRun, Within, run_in, within},
     step::Step,
 };
 
@@ -65,9 +65,21 @@ impl TracedFanOut {
     }
 
     /// The task of the runtime, with children that know where they are run.
-    fn task(&self, step: Option<&Step>) -> Arc<FanOutTask> {
-        let children = self.children.iter().map(|child| self.child(step, child)).collect();
-        let mut task = FanOutTask::new(self.id.clone(), children);
+    fn task(&self) -> Arc<FanOutTask> {
+        let here = within().map(|within| {
+            let place = Scope::shared().open();
+            Within { place: Some(Arc::new(place)), ..within }
+        });
+        let child = |child: &Arc<dyn Task>| -> Arc<dyn Task> {
+            match &here {
+                Some(within) => Arc::new(Placed {
+                    task: TracedTask { task: Arc::clone(child), handler: self.handler.clone() },
+                    within: within.clone(),
+                }),
+                None => Arc::clone(child),
+            }
+        };
+        let mut task = FanOutTask::new(self.id.clone(), self.children.iter().map(child).collect());
         if let Some(prefix) = &self.prefix {
             task = task.with_prefix(prefix.clone());
         }
@@ -75,16 +87,6 @@ impl TracedFanOut {
             task = task.with_next_action(next.clone());
         }
         task
-    }
-
-    fn child(&self, step: Option<&Step>, child: &Arc<dyn Task>) -> Arc<dyn Task> {
-        let Some(step) = step else {
-            return Arc::clone(child);
-        };
-        let place = step.span().run(|| Scope::shared().open());
-        let within = Within { place: Some(Arc::new(place)), ..step.within().clone() };
-        let task = Arc::new(TracedTask { task: Arc::clone(child), handler: self.handler.clone() });
-        Arc::new(Placed { task, within })
     }
 }
 
@@ -95,12 +97,10 @@ impl Task for TracedFanOut {
     }
 
     async fn run(&self, context: Context) -> Result<TaskResult> {
-        let step = started(&self.handler, &self.id, &context);
-        let inner = |step: Option<&Step>| {
-            let task = self.task(step);
-            async move { task.run(context).await }
-        };
-        Step::record(step, inner, ended).await
+        let at = std::ptr::from_ref(self).addr();
+        let step = started(&self.handler, (&self.id, at, 0), &context);
+        // Where the step is current, or the one of a wrapper around this one.
+        Step::record(step, |_| async { self.task().run(context).await }, ended).await
     }
 }
 
@@ -116,7 +116,7 @@ impl fmt::Debug for TracedFanOut {
 
 /// A task that runs where it belongs, whoever polls it.
 struct Placed {
-    task: Arc<TracedTask>,
+    task: TracedTask,
     within: Within,
 }
 

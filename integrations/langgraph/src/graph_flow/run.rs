@@ -48,7 +48,7 @@ fn starts() -> RunStart {
 }
 
 fn on(session_id: &str) -> Option<Thread> {
-    Some(Thread { id: session_id.to_owned(), graph: 0 })
+    Some(Thread { id: session_id.to_owned(), kept_by: 0 })
 }
 
 fn ended(result: &Result<ExecutionResult>) -> RunEnd {

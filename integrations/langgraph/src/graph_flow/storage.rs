@@ -35,7 +35,7 @@ impl SessionStorage for TracedStorage {
     async fn get(&self, id: &str) -> Result<Option<Session>> {
         let session = self.storage.get(id).await?;
         if let (Some(session), Some(here)) = (&session, Here::current()) {
-            here.run.takes(&context_value(&session.context));
+            here.run.takes(Some(id), || context_value(&session.context));
         }
         Ok(session)
     }

@@ -61,18 +61,24 @@ impl Task for TracedTask {
     }
 
     async fn run(&self, context: Context) -> Result<TaskResult> {
-        let step = started(&self.handler, self.task.id(), &context);
+        // What is wrapped twice is called by the wrapper around it.
+        let (at, inside) = (std::ptr::from_ref(self).addr(), Arc::as_ptr(&self.task).cast::<()>().addr());
+        let step = started(&self.handler, (self.task.id(), at, inside), &context);
         Step::record(step, |_| self.task.run(context), ended).await
     }
 }
 
-/// Starts the run of a task. A task does not run itself, so its name tells a call.
-pub(super) fn started(own: &Handler, id: &str, context: &Context) -> Option<Step> {
+/// Starts the run of a task. What tells a call is which task is called: by the wrapper, and by what that has inside.
+pub(super) fn started(
+    own: &Handler,
+    (id, at, inside): (&str, usize, usize),
+    context: &Context,
+) -> Option<Step> {
     let here = Here::current();
-    Step::start(own, here.clone(), (id, 0), || {
+    Step::start_calling(own, here.clone(), (id, at, inside), || {
         let input = context_value(context);
         if let Some(here) = here {
-            here.run.takes(&input);
+            here.run.takes(None, || input.clone());
         }
         Run::new(id, SpanKind::Agent).metadata("langgraph_node", id).input(messages::state(input))
     })

@@ -85,7 +85,7 @@ pub(super) fn tell(step: Option<&Step>, config: &RunnableConfig) -> (Option<Toke
     match step.and_then(|step| Some((step, step.graph_run()?))) {
         Some((step, run)) => {
             let (token, config) = Token::tell(run, step.span(), config);
-            (token, Some(config))
+            (Some(token), Some(config))
         }
         None => (None, None),
     }
@@ -161,7 +161,7 @@ struct Route {
 impl Route {
     fn started(&self, input: &Value, config: &RunnableConfig) -> Option<(Here, Span)> {
         let here = told::place(config).filter(|here| here.parent.is_recorded())?;
-        let span = here.run.edge(here.parent.id(), &self.source, input.clone());
+        let span = here.run.edge(&here.parent, &self.source, input.clone());
         Some((here, span))
     }
 }

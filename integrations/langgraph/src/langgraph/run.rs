@@ -49,7 +49,7 @@ impl LangGraphHandler {
         input: &Value,
         config: &RunnableConfig,
     ) -> Result<Value, RunnableError> {
-        let start = self.starts_on(graph.name(), input, config);
+        let start = self.starts_on(graph.name(), kept_by(graph), input, config);
         let inner = |run: Option<&Arc<GraphRun>>| {
             let (token, told) = tell(run, config);
             async move {
@@ -72,7 +72,7 @@ impl LangGraphHandler {
         input: &Value,
         config: &RunnableConfig,
     ) -> Result<Value, RunnableError> {
-        let start = self.starts_on(UNNAMED, input, config);
+        let start = self.starts_on(UNNAMED, None, input, config);
         let inner = |run: Option<&Arc<GraphRun>>| {
             let (token, told) = tell(run, config);
             async move {
@@ -99,25 +99,38 @@ impl LangGraphHandler {
         config: &RunnableConfig,
         modes: Vec<StreamMode>,
     ) -> TracedParts {
-        let Some(start) = self.starts_on(graph.name(), input, config) else {
+        let start = self.starts_on(graph.name(), kept_by(graph), input, config);
+        let Some((run, within)) = GraphRun::begin(self, start) else {
             return TracedParts(Box::pin(graph.astream(input, config, modes)));
         };
-        let (run, within) = GraphRun::start(self, start);
         let (token, told) = Token::tell(&run, run.root(), config);
         let parts = run_in(&within, || run.root().run(|| graph.astream(input, &told, modes)));
-        let parts = Parts { parts: Some(parts), runtime: Handle::try_current().ok(), token };
+        let parts = Parts { parts: Some(parts), runtime: Handle::try_current().ok(), token: Some(token) };
         let watch = RunWatch { run, output: None, error: None };
         TracedParts(Box::pin(WatchedStream::new(parts, watch)))
     }
 
-    fn starts_on(&self, name: &str, input: &Value, config: &RunnableConfig) -> Option<RunStart> {
+    fn starts_on(
+        &self,
+        name: &str,
+        kept_by: Option<usize>,
+        input: &Value,
+        config: &RunnableConfig,
+    ) -> Option<RunStart> {
         self.handler.is_enabled().then(|| RunStart {
             name: run_name(config).or_else(|| (name != UNNAMED).then(|| name.to_owned())),
             input: Some(input.clone()),
-            thread: config.get_thread_id().map(|id| Thread { id: id.to_owned(), graph: 0 }),
-            resumes: resumes(input),
+            thread: config
+                .get_thread_id()
+                .map(|id| Thread { id: id.to_owned(), kept_by: kept_by.unwrap_or_default() }),
+            resumes: kept_by.is_some() && resumes(input),
         })
     }
+}
+
+/// The address of what saves the graph's threads.
+fn kept_by(graph: &CompiledStateGraph) -> Option<usize> {
+    graph.checkpointer().map(|saver| Arc::as_ptr(saver).cast::<()>().addr())
 }
 
 fn run_name(config: &RunnableConfig) -> Option<String> {
@@ -134,7 +147,7 @@ fn tell(run: Option<&Arc<GraphRun>>, config: &RunnableConfig) -> (Option<Token>,
     match run {
         Some(run) => {
             let (token, config) = Token::tell(run, run.root(), config);
-            (token, Some(config))
+            (Some(token), Some(config))
         }
         None => (None, None),
     }
@@ -180,10 +193,15 @@ impl Stream for Parts {
     type Item = StreamPart;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<StreamPart>> {
-        match &mut self.parts {
-            Some(parts) => Pin::new(parts).poll_next(context),
-            None => Poll::Ready(None),
+        let Some(parts) = &mut self.parts else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(parts).poll_next(context);
+        if let Poll::Ready(None) = polled {
+            // The task is over.
+            (self.parts, self.token) = (None, None);
         }
+        polled
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -226,6 +244,11 @@ impl Watch<StreamPart> for RunWatch {
     fn end(self, how: StreamEnd) {
         let Self { run, output, error } = self;
         let has_ended = error.is_some() || matches!(how, StreamEnd::Finished);
+        // The task of the runtime dies of a panic and tells nobody.
+        let how = match run.panic().filter(|_| has_ended && error.is_none()) {
+            Some(message) => StreamEnd::Panicked(message),
+            None => how,
+        };
         run.end_of_stream(has_ended.then_some(RunEnd { output, error, interrupt: None }), how);
     }
 }

@@ -38,7 +38,7 @@ fn saved(config: &RunnableConfig, checkpoint: &Checkpoint, put: RunnableConfig) 
 #[async_trait]
 impl BaseCheckpointSaver for TracedSaver {
     fn get_tuple(&self, config: &RunnableConfig) -> Result<Option<CheckpointTuple>, CheckpointError> {
-        self.saver.get_tuple(config)
+        self.saver.get_tuple(&told::without(config))
     }
 
     fn list(
@@ -48,7 +48,8 @@ impl BaseCheckpointSaver for TracedSaver {
         before: Option<&RunnableConfig>,
         limit: Option<usize>,
     ) -> Result<Vec<CheckpointTuple>, CheckpointError> {
-        self.saver.list(config, filter, before, limit)
+        let (config, before) = (config.map(told::without), before.map(told::without));
+        self.saver.list(config.as_deref(), filter, before.as_deref(), limit)
     }
 
     fn put(
@@ -69,7 +70,7 @@ impl BaseCheckpointSaver for TracedSaver {
         task_id: &str,
         task_path: &str,
     ) -> Result<(), CheckpointError> {
-        self.saver.put_writes(config, writes, task_id, task_path)
+        self.saver.put_writes(&told::without(config), writes, task_id, task_path)
     }
 
     fn delete_thread(&self, thread_id: &str) -> Result<(), CheckpointError> {
@@ -81,7 +82,7 @@ impl BaseCheckpointSaver for TracedSaver {
     }
 
     async fn aget_tuple(&self, config: &RunnableConfig) -> Result<Option<CheckpointTuple>, CheckpointError> {
-        self.saver.aget_tuple(config).await
+        self.saver.aget_tuple(&told::without(config)).await
     }
 
     async fn aput(
@@ -102,7 +103,7 @@ impl BaseCheckpointSaver for TracedSaver {
         task_id: String,
         task_path: String,
     ) -> Result<(), CheckpointError> {
-        self.saver.aput_writes(config, writes, task_id, task_path).await
+        self.saver.aput_writes(&told::without(config), writes, task_id, task_path).await
     }
 
     async fn adelete_thread(&self, thread_id: String) -> Result<(), CheckpointError> {

@@ -4,12 +4,13 @@
 //! them is the configuration, in which a wrapped step finds the place where it belongs.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, LazyLock, Mutex},
 };
 
 use langgraph::checkpoint::config::RunnableConfig;
-use pandaprobe_core::{Scope, Span};
+use pandaprobe_core::{Scope, Span, SpanId};
 use serde_json::{Value, json};
 
 use crate::{current::Here, lock, recorder::GraphRun};
@@ -21,8 +22,14 @@ static TOLD: LazyLock<Mutex<HashMap<String, Here>>> = LazyLock::new(Mutex::defau
 
 /// The place where something that is called with `config` belongs, if that is known.
 pub(super) fn place(config: &RunnableConfig) -> Option<Here> {
+    if !pandaprobe_core::is_enabled() {
+        return None;
+    }
     // What is current is nearer than what the configuration was given on the way.
-    Here::current().or_else(|| lock(&TOLD).get(token(config)?).cloned())
+    Here::current().or_else(|| {
+        let token = token(config)?;
+        lock(&TOLD).get(token).cloned()
+    })
 }
 
 fn token(config: &RunnableConfig) -> Option<&str> {
@@ -30,12 +37,15 @@ fn token(config: &RunnableConfig) -> Option<&str> {
 }
 
 /// `config` as it was before a place was told by it.
-pub(super) fn without(config: &RunnableConfig) -> RunnableConfig {
+pub(super) fn without(config: &RunnableConfig) -> Cow<'_, RunnableConfig> {
+    if token(config).is_none() {
+        return Cow::Borrowed(config);
+    }
     let mut config = config.clone();
     if let Some(Value::Object(fields)) = config.get_mut("configurable") {
         fields.remove(KEY);
     }
-    config
+    Cow::Owned(config)
 }
 
 /// `new`, which tells the place that `old` tells.
@@ -56,18 +66,17 @@ impl Token {
         run: &Arc<GraphRun>,
         parent: &Span,
         config: &RunnableConfig,
-    ) -> (Option<Self>, RunnableConfig) {
+    ) -> (Self, RunnableConfig) {
         let mut config = config.clone();
-        let Some(token) = parent.id().map(|id| id.to_string()) else {
-            return (None, config);
-        };
+        // Of its own, and never the same again: a configuration may be kept for longer than what it tells.
+        let token = SpanId::random().to_string();
         if let Value::Object(fields) = config.entry("configurable".to_owned()).or_insert_with(|| json!({})) {
             fields.insert(KEY.to_owned(), token.clone().into());
         }
         let place = Some(Arc::new(parent.run(|| Scope::shared().open())));
         let here = Here { run: Arc::clone(run), parent: parent.clone(), place };
         lock(&TOLD).insert(token.clone(), here);
-        (Some(Self(token)), config)
+        (Self(token), config)
     }
 }
 

@@ -302,8 +302,9 @@ async fn a_resume_in_another_process_names_the_first_run_too() {
     })
     .await;
     let [first, resumed] = captured.traces.as_slice() else { panic!() };
-    let link = &span(resumed, "LangGraph").metadata["pandaprobe.resumes_trace_id"];
-    assert_eq!(*link, json!(first.trace_id.to_string()));
+    let link = json!(first.trace_id.to_string());
+    assert_eq!(span(resumed, "LangGraph").metadata["pandaprobe.resumes_trace_id"], link);
+    assert_eq!(resumed.metadata["pandaprobe.resumes_trace_id"], link);
 }
 
 #[tokio::test]
@@ -554,4 +555,119 @@ async fn a_node_that_works_for_somebody_else_records_that_as_theirs() {
         .for_each(|span| assert!(["LangGraph", "n"].contains(&&*span.name)));
     let theirs = captured.trace("theirs");
     assert_eq!((theirs.user_id.as_deref(), theirs.spans.len()), (Some("bob"), 7));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_written_into_the_state_keeps_the_link_in_another_process_too() {
+    let captured = capture(|| async {
+        let saver = Arc::<MemoryCheckpointer>::default();
+        let graph = || asking(&LangGraphHandler::new(), Arc::clone(&saver));
+        LangGraphHandler::new().invoke(&graph(), State::new(), thread("t")).await.unwrap_err();
+        graph().update_state("t", [("answer".to_owned(), json!("yes"))]).await.unwrap();
+        LangGraphHandler::new().invoke(&graph(), State::new(), thread("t")).await.unwrap();
+    })
+    .await;
+    let [first, resumed] = captured.traces.as_slice() else { panic!() };
+    assert_eq!(resumed.metadata["pandaprobe.resumes_trace_id"], json!(first.trace_id.to_string()));
+}
+
+#[tokio::test]
+async fn nothing_of_a_run_that_is_not_recorded_is_whoever_wrapped_its_nodes() {
+    let captured = capture(|| async {
+        let off = pandaprobe_core::Client::new(pandaprobe_core::Config::new().enabled(false)).unwrap();
+        let graph = react(&LangGraphHandler::new().user_id("builder"));
+        let handler = LangGraphHandler::new().client(off).user_id("ada");
+        let request = pandaprobe_core::trace("request").user_id("bob");
+        request
+            .scope(|_| async {
+                handler.invoke(&graph, question("q"), thread("t")).await.unwrap();
+                let mut stream = handler.stream(&graph, question("q"), thread("t"), StreamMode::Messages);
+                while stream.next().await.is_some() {}
+            })
+            .await;
+    })
+    .await;
+    // What the application itself records is its own affair.
+    let trace = one(&captured);
+    assert!(
+        trace.spans.iter().all(|span| ["chat", "get_weather"].contains(&&*span.name)),
+        "{}",
+        captured.tree()
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_a_node_learns_is_that_of_the_whole_run() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let inner = Arc::new(react(&handler));
+        let graph = StateGraph::with_channels(&["x"])
+            .add_node_fn("learns", |_| async {
+                pandaprobe_core::set_session("conversation");
+                Ok(NodeOutput::new())
+            })
+            .add_node_fn("spawns", move |_| {
+                let inner = Arc::clone(&inner);
+                async move {
+                    let run = async move {
+                        LangGraphHandler::new()
+                            .invoke(&inner, question("q"), thread("another"))
+                            .await
+                            .map(|_| ())
+                    };
+                    pandaprobe_core::spawn(run)
+                        .await
+                        .map_err(|error| GraphError::Other(error.to_string()))??;
+                    Ok(NodeOutput::new())
+                }
+            })
+            .add_edge(START, "learns")
+            .add_edge("learns", "spawns");
+        let graph = handler.graph(graph).compile().unwrap();
+        let run = handler.invoke(&graph, State::new(), thread("t"));
+        pandaprobe_core::Scope::new().scope(run).await.unwrap();
+    })
+    .await;
+    let trace = one(&captured);
+    assert_eq!(trace.session_id.as_deref(), Some("conversation"));
+    assert_eq!(trace.spans.iter().filter(|span| span.name == "agent").count(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_takes_too_long_is_cancelled_in_every_mode() {
+    use adk_graph::timeout::TimeoutPolicy;
+    for mode in [StreamMode::Values, StreamMode::Messages] {
+        let captured = capture(|| async {
+            let handler = LangGraphHandler::new();
+            let graph = StateGraph::with_channels(&["x"])
+                .add_node_fn("slow", |_| std::future::pending())
+                .add_edge(START, "slow");
+            let policy =
+                TimeoutPolicy { run_timeout: Some(Duration::from_millis(10)), ..TimeoutPolicy::default() };
+            let defaults = adk_graph::graph::NodeDefaults::new().with_timeout(policy);
+            let graph = handler.graph(graph).compile().unwrap().with_node_defaults(defaults);
+            let mut stream = handler.stream(&graph, State::new(), thread("t"), mode);
+            while stream.next().await.is_some() {}
+        })
+        .await;
+        let trace = one(&captured);
+        assert_eq!(span(trace, "slow").error.as_deref(), Some("cancelled"), "{mode:?}");
+        assert!(span(trace, "LangGraph").error.as_deref().unwrap().contains("timed out"), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_panics_fails_what_it_reads() {
+    let captured = capture(|| async {
+        let reads = async {
+            let handler = LangGraphHandler::new();
+            let graph = react(&handler);
+            let mut stream = handler.stream(&graph, question("q"), thread("t"), StreamMode::Updates);
+            stream.next().await.unwrap().unwrap();
+            panic!("enough");
+        };
+        let _: Result<(), _> = pandaprobe_core::spawn(reads).await;
+    })
+    .await;
+    assert_eq!(span(one(&captured), "LangGraph").error.as_deref(), Some("panicked"));
 }

@@ -151,7 +151,7 @@ async fn branches_side_by_side_and_a_flow_inside_of_a_task() {
             .with_prefix("f")
             .with_next_action(NextAction::ContinueAndExecute);
         let graph = GraphBuilder::new("g")
-            .add_task(Arc::new(fan))
+            .add_task(handler.task(Arc::new(fan)))
             .add_task(handler.task(nested))
             .add_task(says("end", "", NextAction::End))
             .add_edge("fan", "nested")
@@ -261,5 +261,39 @@ async fn a_run_that_is_dropped_is_cancelled() {
          timed out ERROR session=s1\n\
          └─ CHAIN timed out ERROR: Task execution failed: Task 'hangs' timed out after 5ms\n\
          \u{20}  └─ AGENT hangs ERROR: cancelled (cancelled)\n",
+    );
+}
+
+#[tokio::test]
+async fn a_task_of_the_same_name_in_a_flow_of_its_own_is_another_call() {
+    let captured = capture(|| async {
+        struct Inner(Graph);
+        #[async_trait]
+        impl Task for Inner {
+            fn id(&self) -> &str {
+                "start"
+            }
+            async fn run(&self, _: Context) -> graph_flow::Result<TaskResult> {
+                // Not by a handler.
+                self.0.execute_session(&mut Session::new_from_task("inner".to_owned(), "start")).await?;
+                Ok(TaskResult::new(None, NextAction::End))
+            }
+        }
+        let handler = LangGraphHandler::new();
+        let one = |task: Arc<dyn Task>| {
+            let twice = handler.task(handler.task(task));
+            GraphBuilder::new("g").add_task(twice).build().unwrap()
+        };
+        let graph = one(Arc::new(Inner(one(says("start", "", NextAction::End)))));
+        let mut session = Session::new_from_task("s1".to_owned(), "start");
+        handler.execute_session(&graph, &mut session).await.unwrap();
+    })
+    .await;
+    captured.assert_tree(
+        "g COMPLETED session=s1\n\
+         └─ CHAIN g OK\n\
+         \u{20}  └─ AGENT start OK\n\
+         \u{20}     └─ AGENT start OK\n\
+         \u{20}        └─ OTHER in start OK\n",
     );
 }

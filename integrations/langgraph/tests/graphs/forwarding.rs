@@ -20,7 +20,7 @@ use langgraph::{
     runnable::{NodeFn1, RoutingFn, Runnable, RunnableError},
     types::StreamMode as Mode,
 };
-use pandaprobe_core::{Client, Config, MemoryExporter, Scope};
+use pandaprobe_core::{Client, Config, MemoryExporter, Scope, testing::capture};
 use pandaprobe_langgraph::LangGraphHandler;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -475,29 +475,8 @@ fn models_and_tools_of_langgraph() {
 }
 
 #[test]
-fn nothing_is_recorded_and_nothing_told_where_the_client_is_off() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let client = Client::new(Config::new().enabled(false).exporter(MemoryExporter::default())).unwrap();
-        let handler = LangGraphHandler::new().client(client);
-        let kept = Arc::new(std::sync::Mutex::new(None));
-        let seen = Arc::clone(&kept);
-        let mut graph = langgraph::graph::StateGraph::new(values(&["x"]));
-        let node = move |_: Value, config: RunnableConfig| {
-            *seen.lock().unwrap() = Some(config);
-            async { Ok(json!({"x": 1})) }
-        };
-        graph.add_node("n", handler.node(node)).unwrap().add_edge("__start__", "n").unwrap();
-        let out = handler.ainvoke(&graph.compile().unwrap(), &json!({"x": 0}), &thread("t")).await.unwrap();
-        assert_eq!(out["x"], 1);
-        let config = kept.lock().unwrap().take().unwrap();
-        assert!(config["configurable"].get("pandaprobe").is_none());
-    });
-}
-
-#[test]
 fn a_state_of_thirty_megabytes_goes_through() {
-    let out = recorded(async {
+    let captured = recorded(capture(|| async {
         let handler = LangGraphHandler::new();
         let graph = StateGraph::with_channels(&["x"])
             .add_node_fn("n", |context| async move {
@@ -508,8 +487,11 @@ fn a_state_of_thirty_megabytes_goes_through() {
         let graph = handler.graph(graph).compile().unwrap();
         let input = State::from([("x".to_owned(), json!("x".repeat(30 << 20)))]);
         handler.invoke(&graph, input, ExecutionConfig::new("t")).await.unwrap()
-    });
-    assert_eq!(out["size"], 30 << 20);
+    }));
+    assert_eq!(captured.output["size"], 30 << 20);
+    captured.assert_tree("LangGraph COMPLETED session=t\n└─ CHAIN LangGraph OK\n   └─ AGENT n OK\n");
+    // The same state went in three times, which is more than is buffered: what did not fit was counted.
+    assert!(captured.stats.dropped_total() > 0);
 }
 
 /// Of a checkpointer, everything is forwarded.

@@ -57,7 +57,7 @@ fn parent<'a>(trace: &'a TraceData, of: &str) -> Option<&'a str> {
     trace.spans.iter().find(|span| Some(span.span_id) == parent).map(|span| span.name.as_str())
 }
 
-/// Two nodes of `adk-graph`, the second of which is told when it may go on.
+/// Two nodes of `adk-graph`, one after the other.
 fn two(handler: &LangGraphHandler, wrapped: bool) -> StateGraph {
     let graph = StateGraph::with_channels(&["x"])
         .add_node_fn("a", |_| async { Ok(NodeOutput::new().with_update("x", 1)) })
@@ -126,6 +126,18 @@ prove! {
         .await;
         let interrupts = &span(one(&captured), "LangGraph").metadata["interrupts"];
         assert_eq!(*interrupts, json!([{"node": "unknown", "message": "Interrupt before 'b'"}]));
+    }
+
+    interrupted_state: "adk-graph", "the state at an interrupt of a stream" => {
+        let captured = capture(|| async {
+            let handler = LangGraphHandler::new();
+            let graph = two(&handler, true).compile().unwrap().with_interrupt_before(&["b"]);
+            let graph = graph.with_checkpointer(MemoryCheckpointer::new());
+            let mut stream = handler.stream(&graph, State::new(), ExecutionConfig::new("t"), StreamMode::Values);
+            while stream.next().await.is_some() {}
+        })
+        .await;
+        assert_eq!(span(one(&captured), "LangGraph").output, None);
     }
 
     error_text: "adk-graph", "the error of a node, on the run" => {
@@ -214,6 +226,30 @@ prove! {
         })
         .await;
         assert_eq!(span(one(&captured), "route").input, Some(json!({"y": 2})));
+    }
+
+    valueless: "langgraph", "what comes out of a stream without `Values`" => {
+        let captured = capture(|| async {
+            let handler = LangGraphHandler::new();
+            let graph = row(&handler, &["a"]).compile().unwrap();
+            let mut parts = handler.astream(&graph, &json!({"x": 0}), &thread("t"), vec![Mode::Updates]);
+            while parts.next().await.is_some() {}
+        })
+        .await;
+        assert_eq!(span(one(&captured), "LangGraph").output, None);
+    }
+
+    unwrapped_panic: "langgraph", "a panic of a node that is not wrapped, in a stream" => {
+        let captured = capture(|| async {
+            let mut graph = langgraph::graph::StateGraph::new(values(&["x"]));
+            let panics = NodeFn1(|_: &Value| panic!("unseen"));
+            graph.add_node("n", panics).unwrap().add_edge("__start__", "n").unwrap();
+            let graph = graph.compile().unwrap();
+            let mut parts = LangGraphHandler::new().astream(&graph, &json!({"x": 0}), &thread("t"), vec![]);
+            while parts.next().await.is_some() {}
+        })
+        .await;
+        captured.assert_tree("LangGraph COMPLETED session=t\n└─ CHAIN LangGraph OK\n");
     }
 
     left_stream: "langgraph", "the end of a stream that is left" => {

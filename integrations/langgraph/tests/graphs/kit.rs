@@ -12,7 +12,7 @@ pub(crate) fn span<'a>(trace: &'a TraceData, name: &str) -> &'a SpanData {
     }
 }
 
-/// The trace of each name, in order of their end.
+/// The trace that was recorded, of which there is one.
 pub(crate) fn one<T>(captured: &Captured<T>) -> &TraceData {
     match captured.traces.as_slice() {
         [one] => one,

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use langgraph::{
     channels::{BinaryOperatorAggregate, Channel, LastValue},
-    checkpoint::{InMemorySaver, config::RunnableConfig},
+    checkpoint::{
+        BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple, InMemorySaver,
+        config::RunnableConfig, error::CheckpointError,
+    },
     constants::{END, START},
     graph::{CompiledStateGraph, StateGraph},
     prebuilt::{
@@ -539,4 +542,121 @@ async fn the_configuration_that_nodes_get_has_one_key_more_and_a_stale_one_leads
     );
     let _: Arc<dyn Runnable> =
         LangGraphHandler::new().node(NodeFn1(|_: &Value| Ok(json!({})))).into_runnable("n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_panics_in_a_stream_fails_the_run_though_the_runtime_tells_nobody() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let mut graph = StateGraph::new(values(&["x"]));
+        let panics = handler.node(NodeFn1(|_: &Value| panic!("too early")));
+        graph.add_node("n", panics).unwrap().add_edge(START, "n").unwrap();
+        let mut parts = handler.astream(&graph.compile().unwrap(), &json!({"x": 0}), &thread("t"), vec![]);
+        while parts.next().await.is_some() {}
+    })
+    .await;
+    captured.assert_tree(
+        "LangGraph ERROR session=t\n\
+         └─ CHAIN LangGraph ERROR: panicked: too early\n\
+         \u{20}  └─ AGENT n ERROR: panicked: too early\n",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_left_at_an_interrupt_is_resumed_as_that() {
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let mut graph = StateGraph::new(values(&["x"]));
+        let ask = |_: &Value| match interrupt(json!("ok?")) {
+            Ok(answer) => Ok(json!({"x": answer})),
+            Err(waits) => Err(RunnableError::Interrupt(waits.into())),
+        };
+        graph.add_node("ask", handler.node(NodeFn1(ask))).unwrap().add_edge(START, "ask").unwrap();
+        let saver = handler.saver(Arc::new(InMemorySaver::new()));
+        let graph = graph.compile_builder().checkpointer(saver).build().unwrap();
+        let mut parts = handler.astream(&graph, &json!({"x": "a"}), &thread("t"), vec![StreamMode::Values]);
+        parts.next().await.unwrap();
+        drop(parts);
+        let resume = serde_json::to_value(Command::resume(json!("yes"))).unwrap();
+        handler.ainvoke(&graph, &resume, &thread("t")).await.unwrap();
+    })
+    .await;
+    let [first, resumed] = captured.traces.as_slice() else { panic!("{}", captured.tree()) };
+    assert_eq!(span(first, "LangGraph").metadata["interrupts"], json!(["ok?"]));
+    assert_eq!(resumed.metadata["pandaprobe.resumes_trace_id"], json!(first.trace_id.to_string()));
+}
+
+/// Keeps what it is asked with.
+struct Listening(InMemorySaver, std::sync::Mutex<Vec<RunnableConfig>>);
+
+#[async_trait]
+impl BaseCheckpointSaver for Listening {
+    fn get_tuple(&self, config: &RunnableConfig) -> Result<Option<CheckpointTuple>, CheckpointError> {
+        self.1.lock().unwrap().push(config.clone());
+        self.0.get_tuple(config)
+    }
+
+    fn list(
+        &self,
+        config: Option<&RunnableConfig>,
+        filter: Option<&HashMap<String, Value>>,
+        before: Option<&RunnableConfig>,
+        limit: Option<usize>,
+    ) -> Result<Vec<CheckpointTuple>, CheckpointError> {
+        self.1.lock().unwrap().extend(config.cloned());
+        self.0.list(config, filter, before, limit)
+    }
+
+    fn put(
+        &self,
+        config: &RunnableConfig,
+        checkpoint: &Checkpoint,
+        metadata: &CheckpointMetadata,
+        versions: &ChannelVersions,
+    ) -> Result<RunnableConfig, CheckpointError> {
+        self.1.lock().unwrap().push(config.clone());
+        self.0.put(config, checkpoint, metadata, versions)?;
+        // As a saver may that keeps what it is given.
+        Ok(config.clone())
+    }
+
+    fn put_writes(
+        &self,
+        config: &RunnableConfig,
+        writes: &[(String, String, Value)],
+        task_id: &str,
+        task_path: &str,
+    ) -> Result<(), CheckpointError> {
+        self.1.lock().unwrap().push(config.clone());
+        self.0.put_writes(config, writes, task_id, task_path)
+    }
+
+    fn delete_thread(&self, thread_id: &str) -> Result<(), CheckpointError> {
+        self.0.delete_thread(thread_id)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrapped_saver_is_asked_as_without_tracing() {
+    let saver = Arc::new(Listening(InMemorySaver::new(), std::sync::Mutex::default()));
+    let captured = capture(|| async {
+        let handler = LangGraphHandler::new();
+        let mut graph = StateGraph::new(values(&["x"]));
+        let ask = |_: &Value| match interrupt(json!("ok?")) {
+            Ok(answer) => Ok(json!({"x": answer})),
+            Err(waits) => Err(RunnableError::Interrupt(waits.into())),
+        };
+        graph.add_node("a", handler.node(NodeFn1(|_: &Value| Ok(json!({"x": 1}))))).unwrap();
+        graph.add_node("ask", handler.node(NodeFn1(ask))).unwrap();
+        graph.add_edge(START, "a").unwrap().add_edge("a", "ask").unwrap();
+        let wrapped = handler.saver(Arc::clone(&saver) as _);
+        let graph = graph.compile_builder().checkpointer(wrapped).build().unwrap();
+        let mut parts = handler.astream(&graph, &json!({"x": 0}), &thread("t"), vec![]);
+        while parts.next().await.is_some() {}
+    })
+    .await;
+    assert_eq!(one(&captured).spans.len(), 3);
+    let asked = saver.1.lock().unwrap();
+    assert!(asked.len() >= 4);
+    assert!(asked.iter().all(|config| config["configurable"].get("pandaprobe").is_none()), "{asked:?}");
 }
