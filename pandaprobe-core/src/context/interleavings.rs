@@ -28,7 +28,7 @@ fn a_slot_is_filled_once_and_with_what_is_then_delivered() {
         let trace = begin(whole.pipeline().intake(), Ids::default()).unwrap();
         let threads = ["ada", "bob"].map(|name| {
             let trace = Arc::clone(&trace);
-            thread::spawn(move || trace.admit(&of(name)).then_some(name))
+            thread::spawn(move || trace.admit(&of(name), &Ids::default()).then_some(name))
         });
         trace.end(Exit::Done);
         let admitted: Vec<&str> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();

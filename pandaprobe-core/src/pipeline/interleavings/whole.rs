@@ -118,7 +118,14 @@ impl Delivered {
 }
 
 pub(crate) fn begin(intake: &Intake, ids: Ids) -> Option<Arc<TraceRecord>> {
-    let begun = Begun { root: Root::Handle, begun_under: ids.clone(), ids, capture: None, part: None };
+    let begun = Begun {
+        root: Root::Handle,
+        begun_under: ids.clone(),
+        ids,
+        fallback: Ids::default(),
+        capture: None,
+        part: None,
+    };
     TraceRecord::start(intake, begun, TraceData::new("trace", Timestamp::now()))
 }
 
