@@ -326,8 +326,9 @@ impl TraceRecord {
         if later.is_unset() && fallback.is_unset() {
             return true;
         }
-        let is_sent = self.is_sent();
         self.with(|state| {
+            // Under the lock: what is delivered is read under it once the trace is sent.
+            let is_sent = self.is_sent();
             let (mut ids, mut of_framework) = (state.ids.clone(), state.of_framework.clone());
             if !is_sent && !later.session.is_unset() && !of_framework.session.is_unset() {
                 (ids.session, of_framework.session) = (Slot::Unset, Slot::Unset);
