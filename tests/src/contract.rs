@@ -51,7 +51,22 @@ pub fn score_create(body: &Value) -> Result<(), String> {
     check(|contract| &contract.score_create, body)
 }
 
+/// Checks an answer, which is to be what the document calls `name`, or a list of it as `[name]`.
+///
+/// # Errors
+///
+/// What is wrong with it, one finding a line.
+pub fn answer(name: &str, body: &Value) -> Result<(), String> {
+    let contract = contract().ok_or("the contract is not here")?;
+    let schema = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(item) => json!({"type": "array", "items": reference(item)}),
+        None => reference(name),
+    };
+    findings(&compile(schema, &contract.components), body)
+}
+
 struct Contract {
+    components: Value,
     trace_create: Validator,
     spans_create: Validator,
     trace_update: Validator,
@@ -65,13 +80,14 @@ impl Contract {
         let mut document: Value = serde_json::from_str(&text).expect("the contract is valid JSON");
         let mut components = document["components"].take();
         close_objects(&mut components);
-        let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
-        let spans = json!({"type": "array", "minItems": 1, "maxItems": 500, "items": named("SpanCreate")});
+        let spans =
+            json!({"type": "array", "minItems": 1, "maxItems": 500, "items": reference("SpanCreate")});
         Some(Self {
-            trace_create: compile(named("TraceCreate"), &components),
+            trace_create: compile(reference("TraceCreate"), &components),
             spans_create: compile(spans, &components),
-            trace_update: compile(named("TraceUpdate"), &components),
-            score_create: compile(named("CreateTraceScoreRequest"), &components),
+            trace_update: compile(reference("TraceUpdate"), &components),
+            score_create: compile(reference("CreateTraceScoreRequest"), &components),
+            components,
         })
     }
 }
@@ -83,10 +99,16 @@ fn contract() -> Option<&'static Contract> {
 
 fn check(validator: fn(&Contract) -> &Validator, body: &Value) -> Result<(), String> {
     let contract = contract().ok_or("the contract is not here")?;
-    let findings: Vec<String> = validator(contract)
-        .iter_errors(body)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
+    findings(validator(contract), body)
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn findings(validator: &Validator, body: &Value) -> Result<(), String> {
+    let findings: Vec<String> =
+        validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
     if findings.is_empty() { Ok(()) } else { Err(findings.join("\n")) }
 }
 

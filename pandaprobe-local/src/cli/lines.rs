@@ -1,0 +1,294 @@
+//! JSON Lines, out and in.
+//!
+//! A trace is a line by itself, as the API takes it, with 500 spans at most; further spans are lines of
+//! `{"trace_id": …, "spans": […]}`, and scores are `{"score": {…}}`.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
+use uuid::Uuid;
+
+use super::{Done, Which};
+use crate::{
+    ScoreFilter, SpanRow, Store, StoreError, StoredTrace,
+    exporter::DEFAULT_PROJECT,
+    store::{patch_trace, post_score_once, post_spans, post_trace},
+    time::Micros,
+    wire::{self, MAX_SPANS, Raw, ScoreIn, SpanIn, TraceIn, TracePatch},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    which: Which,
+    /// The file to write. Without one, or with `-`, the terminal.
+    file: Option<PathBuf>,
+}
+
+impl Export {
+    pub(super) fn run(self, store: &Store) -> Done {
+        let ids = store.trace_ids(&self.which.filter())?;
+        let bar = bar(ids.len() as u64, "{pos} of {len} traces {wide_bar} {eta}");
+        let mut out: Box<dyn Write> = match named(self.file.as_deref()) {
+            Some(path) => Box::new(BufWriter::new(File::create(path)?)),
+            None => Box::new(BufWriter::new(io::stdout().lock())),
+        };
+        for id in ids {
+            let trace_id: Uuid = id.parse()?;
+            if let Some(trace) = store.trace(trace_id)? {
+                write_trace(&mut out, &trace)?;
+                write_scores(&mut out, store, trace_id)?;
+            }
+            bar.inc(1);
+        }
+        out.flush()?;
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// A trace as `POST /traces` takes it, in the form that was stored.
+#[derive(Serialize)]
+struct TraceLine<'a> {
+    trace_id: &'a str,
+    name: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: &'a Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: &'a Option<Raw>,
+    metadata: &'a Raw,
+    started_at: Micros,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: &'a Option<String>,
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: &'a Option<String>,
+    spans: Vec<SpanLine<'a>>,
+}
+
+/// The spans for which a trace's own line has no room.
+#[derive(Serialize)]
+struct MoreSpans<'a> {
+    trace_id: &'a str,
+    spans: Vec<SpanLine<'a>>,
+}
+
+/// A span of it.
+#[derive(Serialize)]
+struct SpanLine<'a> {
+    span_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_span_id: &'a Option<String>,
+    name: &'a str,
+    kind: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: &'a Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: &'a Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_usage: &'a Option<Raw>,
+    metadata: &'a Raw,
+    started_at: Micros,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_start_time: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_parameters: &'a Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: &'a Option<Raw>,
+}
+
+impl<'a> SpanLine<'a> {
+    fn new(span: &'a SpanRow) -> Self {
+        Self {
+            span_id: &span.span_id,
+            parent_span_id: &span.parent_span_id,
+            name: &span.name,
+            kind: &span.kind,
+            status: &span.status,
+            input: &span.input,
+            output: &span.output,
+            model: &span.model,
+            token_usage: &span.token_usage,
+            metadata: &span.metadata,
+            started_at: span.started_at,
+            ended_at: span.ended_at,
+            error: &span.error,
+            completion_start_time: span.completion_start_time,
+            model_parameters: &span.model_parameters,
+            cost: &span.cost,
+        }
+    }
+}
+
+fn write_trace(out: &mut impl Write, trace: &StoredTrace) -> Result<(), io::Error> {
+    let StoredTrace { row, input, output, metadata, spans, .. } = trace;
+    let mut parts = spans.chunks(MAX_SPANS).map(|part| part.iter().map(SpanLine::new).collect::<Vec<_>>());
+    let line = TraceLine {
+        trace_id: &row.trace_id,
+        name: &row.name,
+        status: &row.status,
+        input,
+        output,
+        metadata,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        session_id: &row.session_id,
+        user_id: &row.user_id,
+        tags: &row.tags,
+        environment: &row.environment,
+        release: &row.release,
+        spans: parts.next().unwrap_or_default(),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    writeln!(out)?;
+    for spans in parts {
+        serde_json::to_writer(&mut *out, &MoreSpans { trace_id: &row.trace_id, spans })?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn write_scores(out: &mut impl Write, store: &Store, trace_id: Uuid) -> Done {
+    let filter = ScoreFilter { trace_id: Some(trace_id), ..ScoreFilter::default() };
+    for score in store.scores(&filter, (i64::MAX, 0))?.items {
+        let score = json!({
+            "trace_id": score.trace_id, "name": score.name, "value": score.value, "data_type": score.data_type,
+            "source": score.source, "reason": score.reason, "metadata": score.metadata,
+        });
+        serde_json::to_writer(&mut *out, &json!({"score": score}))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file to read. Without one, or with `-`, the terminal.
+    file: Option<PathBuf>,
+    /// Of which project the traces are.
+    #[arg(long, default_value = DEFAULT_PROJECT)]
+    project: String,
+}
+
+/// A line, of whichever kind.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(default)]
+    trace_id: Option<Uuid>,
+    #[serde(borrow, default)]
+    spans: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    update: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    score: Option<&'a RawValue>,
+}
+
+/// What a line asks for.
+enum Change {
+    Trace(TraceIn),
+    Spans(Uuid, Vec<SpanIn>),
+    Update(Uuid, TracePatch),
+    Score(ScoreIn),
+}
+
+impl Import {
+    pub(super) fn run(self, path: &Path) -> Done {
+        let store = Store::open(path)?;
+        let (bar, input): (ProgressBar, Box<dyn Read>) = match named(self.file.as_deref()) {
+            Some(path) => {
+                let file = File::open(path)?;
+                let bar = bar(file.metadata()?.len(), "{bytes} of {total_bytes} {wide_bar} {eta}");
+                (bar.clone(), Box::new(bar.wrap_read(file)))
+            }
+            None => (ProgressBar::hidden(), Box::new(io::stdin().lock())),
+        };
+        let mut imported = 0_u64;
+        let mut refused = 0_u64;
+        for (number, line) in BufReader::new(input).split(b'\n').enumerate() {
+            let line = line?;
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            match self.take(&store, &line) {
+                Ok(()) => imported += 1,
+                Err(error) => {
+                    refused += 1;
+                    bar.suspend(|| eprintln!("line {}: {error}", number + 1));
+                }
+            }
+        }
+        bar.finish_and_clear();
+        eprintln!("{imported} lines were imported");
+        if refused > 0 { Err(format!("{refused} lines were not").into()) } else { Ok(()) }
+    }
+
+    fn take(&self, store: &Store, line: &[u8]) -> Done {
+        let change = read(line)?;
+        let project = self.project.clone();
+        let is_known = store.change_blocking(move |connection| match &change {
+            Change::Trace(trace) => post_trace(connection, &project, trace).map(|()| true),
+            Change::Spans(id, spans) => post_spans(connection, *id, spans),
+            Change::Update(id, patch) => patch_trace(connection, *id, patch),
+            Change::Score(score) => post_score_once(connection, &project, score),
+        });
+        match is_known {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("its trace is not in the store".into()),
+            Err(error @ StoreError::Closed) => Err(error.into()),
+            Err(error) => Err(error.to_string().into()),
+        }
+    }
+}
+
+fn read(line: &[u8]) -> Result<Change, Box<dyn std::error::Error>> {
+    let parts: Line<'_> = wire::parse(line)?;
+    let raw = |part: &RawValue| part.get().as_bytes().to_vec();
+    Ok(match parts {
+        Line { name: Some(_), .. } => Change::Trace(wire::parse(line)?),
+        Line { score: Some(score), .. } => {
+            let score: ScoreIn = wire::parse(&raw(score))?;
+            match score.refused() {
+                Some(wrong) => return Err(wrong.into()),
+                None => Change::Score(score),
+            }
+        }
+        Line { trace_id: Some(id), spans: Some(spans), .. } => Change::Spans(id, wire::parse(&raw(spans))?),
+        Line { trace_id: Some(id), update: Some(update), .. } => {
+            Change::Update(id, wire::parse(&raw(update))?)
+        }
+        _ => return Err("it is no trace, no spans, no update and no score".into()),
+    })
+}
+
+fn named(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|file| *file != Path::new("-"))
+}
+
+/// A bar on the terminal, if there is one.
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
+}

@@ -1,0 +1,7 @@
+//! The program `pandaprobe-local`: traces on this machine, stored, served and shown.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pandaprobe_local::cli::main()
+}

@@ -1,0 +1,78 @@
+//! Answers, in the shape of the PandaProbe API.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{StoreError, wire::Refused};
+
+/// What is answered instead of what was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    NotFound(&'static str),
+    Invalid(Vec<Refused>),
+    Refused(String),
+    Unreadable(String),
+    Store(StoreError),
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let detail = |status, detail: String| (status, Json(json!({"detail": detail}))).into_response();
+        match self {
+            Self::NotFound(what) => detail(StatusCode::NOT_FOUND, format!("{what} not found")),
+            Self::Refused(why) => detail(StatusCode::UNPROCESSABLE_ENTITY, why),
+            Self::Unreadable(why) => detail(StatusCode::BAD_REQUEST, why),
+            Self::Invalid(errors) => {
+                let errors: Vec<_> = errors
+                    .into_iter()
+                    .map(|error| json!({"field": error.field, "message": error.message}))
+                    .collect();
+                let body = json!({"detail": "Validation error", "errors": errors});
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+            }
+            // What SQLite says may name a file of this machine.
+            Self::Store(error) => {
+                tracing::error!(%error, "the store failed");
+                detail(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot do that now".to_owned())
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+/// An answer, or why there is none.
+pub(crate) type Answer<T> = Result<T, Failure>;
+
+pub(crate) fn json<T: Serialize>(value: T) -> Json<T> {
+    Json(value)
+}
+
+pub(crate) async fn not_found() -> Response {
+    Failure::NotFound("The page").into_response()
+}
+
+/// Runs what reads the store where it may take its time.
+pub(crate) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Answer<T> {
+    match tokio::task::spawn_blocking(f).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(Failure::Store(StoreError::Closed)),
+    }
+}

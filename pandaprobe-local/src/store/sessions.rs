@@ -1,0 +1,237 @@
+//! Sessions and users: what their traces add up to.
+
+use serde::Serialize;
+
+use super::{
+    Order, Page, Store, StoreError, TraceFilter,
+    filter::{Where, escaped},
+    read::{millis, whole},
+};
+use crate::{StoredTrace, time::Micros};
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SessionRow {
+    /// Its id.
+    pub session_id: String,
+    /// How many traces it has.
+    pub trace_count: i64,
+    /// When the first began.
+    pub first_trace_at: Micros,
+    /// When the last began.
+    pub last_trace_at: Option<Micros>,
+    /// How long all took together, in milliseconds.
+    pub total_latency_ms: Option<f64>,
+    /// Whether one of them failed.
+    pub has_error: bool,
+    /// Whose the first is that says so.
+    pub user_id: Option<String>,
+    /// The tags of all, in order.
+    pub tags: Vec<String>,
+    /// How many spans they have.
+    pub total_span_count: i64,
+    /// Tokens of all.
+    pub total_tokens: i64,
+    /// What all cost.
+    pub total_cost: f64,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UserRow {
+    /// The id.
+    pub user_id: String,
+    /// How many traces there are of this user.
+    pub trace_count: i64,
+    /// When the first began.
+    pub first_seen: Micros,
+    /// When the last began.
+    pub last_seen: Micros,
+    /// How many of them failed.
+    pub error_count: i64,
+    /// In how many sessions.
+    #[serde(skip)]
+    pub session_count: i64,
+    /// Tokens of all.
+    #[serde(skip)]
+    pub total_tokens: i64,
+    /// What all cost.
+    #[serde(skip)]
+    pub total_cost: f64,
+}
+
+/// Which sessions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SessionFilter {
+    /// Whose traces count.
+    pub traces: TraceFilter,
+    /// With this in the id.
+    pub query: Option<String>,
+    /// With a trace that failed; or without.
+    pub has_error: Option<bool>,
+}
+
+const SESSION: &str =
+    "session_id, count(*), min(started_at), max(started_at), sum(latency), max(status = 'ERROR'),
+    (SELECT user_id FROM traces AS first WHERE first.session_id = traces.session_id AND user_id IS NOT NULL
+     ORDER BY started_at LIMIT 1),
+    (SELECT json_group_array(DISTINCT tag) FROM trace_tags JOIN traces AS tagged USING (id)
+     WHERE tagged.session_id = traces.session_id),
+    sum(span_count), sum(prompt_tokens + completion_tokens), sum(total_cost)";
+
+fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
+    let tags: String = row.get(7)?;
+    let mut tags: Vec<String> = serde_json::from_str(&tags).unwrap_or_default();
+    tags.sort_unstable();
+    Ok(SessionRow {
+        session_id: row.get(0)?,
+        trace_count: row.get(1)?,
+        first_trace_at: Micros(row.get(2)?),
+        last_trace_at: Some(Micros(row.get(3)?)),
+        total_latency_ms: row.get::<_, Option<i64>>(4)?.map(millis),
+        has_error: row.get(5)?,
+        user_id: row.get(6)?,
+        tags,
+        total_span_count: row.get(8)?,
+        total_tokens: row.get(9)?,
+        total_cost: row.get(10)?,
+    })
+}
+
+impl Store {
+    /// Sessions. `sort` is `recent`, `trace_count`, `latency` or `cost`.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn sessions(
+        &self,
+        filter: &SessionFilter,
+        sort: &str,
+        order: Order,
+        (limit, offset): (i64, i64),
+    ) -> Result<Page<SessionRow>, StoreError> {
+        let all = filter.to_where();
+        let having = match filter.has_error {
+            Some(true) => "HAVING max(status = 'ERROR')",
+            Some(false) => "HAVING NOT max(status = 'ERROR')",
+            None => "",
+        };
+        let by = match sort {
+            "trace_count" => "count(*)",
+            "latency" => "sum(latency)",
+            "cost" => "sum(total_cost)",
+            _ => "max(started_at)",
+        };
+        self.read(|connection| {
+            let grouped = format!("FROM traces WHERE {} GROUP BY session_id {having}", all.sql());
+            let count = format!("SELECT count(*) FROM (SELECT 1 {grouped})");
+            let total = connection.prepare(&count)?.query_row(&*all.values(), |row| row.get(0))?;
+            let list = format!(
+                "SELECT {SESSION} {grouped} ORDER BY {by} {}, session_id LIMIT {limit} OFFSET {offset}",
+                order.sql()
+            );
+            let mut list = connection.prepare(&list)?;
+            let items = list.query_map(&*all.values(), session_row)?.collect::<Result<_, _>>()?;
+            Ok(Page { items, total, limit, offset })
+        })
+    }
+
+    /// A session with a part of its traces, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn session(
+        &self,
+        project: Option<&str>,
+        session_id: &str,
+        (limit, offset): (i64, i64),
+    ) -> Result<Option<(SessionRow, Vec<StoredTrace>)>, StoreError> {
+        let mut all = Where::default();
+        all.and("session_id = ?", session_id.to_owned());
+        if let Some(project) = project {
+            all.and("project = ?", project.to_owned());
+        }
+        self.read(|connection| {
+            let one = format!("SELECT {SESSION} FROM traces WHERE {} GROUP BY session_id", all.sql());
+            let mut one = connection.prepare(&one)?;
+            let mut rows = one.query(&*all.values())?;
+            let Some(session) = rows.next()?.map(session_row).transpose()? else {
+                return Ok(None);
+            };
+            let list = format!(
+                "SELECT trace_id FROM traces WHERE {} ORDER BY started_at, id LIMIT {limit} OFFSET {offset}",
+                all.sql()
+            );
+            let mut list = connection.prepare(&list)?;
+            let ids: Vec<String> =
+                list.query_map(&*all.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let mut traces = Vec::with_capacity(ids.len());
+            for id in ids {
+                traces.extend(whole(connection, &id)?);
+            }
+            Ok(Some((session, traces)))
+        })
+    }
+
+    /// Removes the traces of a session, and says how many there were.
+    pub async fn delete_session(
+        &self,
+        project: Option<String>,
+        session_id: String,
+    ) -> Result<usize, StoreError> {
+        let filter = TraceFilter { project, session_id: Some(session_id), ..TraceFilter::default() };
+        let ids = self.trace_ids(&filter)?;
+        self.delete_traces(ids.iter().filter_map(|id| id.parse().ok()).collect()).await
+    }
+
+    /// Users, those seen last first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn users(
+        &self,
+        filter: &TraceFilter,
+        (limit, offset): (i64, i64),
+    ) -> Result<Page<UserRow>, StoreError> {
+        let mut all = filter.to_where();
+        all.and_plain("user_id IS NOT NULL");
+        self.read(|connection| {
+            let grouped = format!("FROM traces WHERE {} GROUP BY user_id", all.sql());
+            let count = format!("SELECT count(*) FROM (SELECT 1 {grouped})");
+            let total = connection.prepare(&count)?.query_row(&*all.values(), |row| row.get(0))?;
+            let list = format!(
+                "SELECT user_id, count(*), min(started_at), max(started_at), sum(status = 'ERROR'),
+                        count(DISTINCT session_id), sum(prompt_tokens + completion_tokens), sum(total_cost)
+                 {grouped} ORDER BY max(started_at) DESC, user_id LIMIT {limit} OFFSET {offset}"
+            );
+            let mut list = connection.prepare(&list)?;
+            let rows = list.query_map(&*all.values(), |row| {
+                Ok(UserRow {
+                    user_id: row.get(0)?,
+                    trace_count: row.get(1)?,
+                    first_seen: Micros(row.get(2)?),
+                    last_seen: Micros(row.get(3)?),
+                    error_count: row.get(4)?,
+                    session_count: row.get(5)?,
+                    total_tokens: row.get(6)?,
+                    total_cost: row.get(7)?,
+                })
+            })?;
+            Ok(Page { items: rows.collect::<Result<_, _>>()?, total, limit, offset })
+        })
+    }
+}
+
+impl SessionFilter {
+    fn to_where(&self) -> Where {
+        let mut all = self.traces.to_where();
+        all.and_plain("session_id IS NOT NULL");
+        if let Some(query) = &self.query {
+            all.and("session_id LIKE ? ESCAPE '\\'", format!("%{}%", escaped(query)));
+        }
+        all
+    }
+}

@@ -1,0 +1,224 @@
+//! Each page: how it looks, what the keys do, what is live.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::{
+    driver::{Browser, is_here},
+    fill::{Filled, ago, answer, shop},
+};
+
+/// One browser at a time: a machine may be small.
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
+
+const TRACE: &str = "/ui/traces/10000000-0000-4000-8000-00000000002b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_store_says_how_to_fill_it() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    let browser = Browser::open(&filled.url()).await;
+    browser.go("/").await;
+    let page = browser.text("main").await;
+    for word in [
+        "No trace yet",
+        "PANDAPROBE_ENDPOINT=http://127.0.0.1:",
+        "PANDAPROBE_API_KEY=anything",
+        "PANDAPROBE_PROJECT_NAME",
+    ] {
+        assert!(page.contains(word), "{page}");
+    }
+    browser.check("empty").await;
+    browser.screenshot("empty").await;
+    for path in ["/ui/sessions", "/ui/users", "/ui/overview"] {
+        browser.go(path).await;
+        browser.check(path).await;
+    }
+    // The first trace takes the place of the welcome by itself.
+    browser.go("/ui/traces").await;
+    filled.post("/traces", &answer(0, 1)).await;
+    browser.until("document.querySelectorAll('table.list tbody tr').length === 1").await;
+    browser.check("first trace").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_page_in_light_and_dark_wide_and_narrow() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 48).await;
+    for (name, value) in [("helpfulness", "0.9"), ("tone", "0.75")] {
+        let score = json!({"trace_id": "10000000-0000-4000-8000-00000000002f", "name": name, "value": value, "reason": "short and exact"});
+        filled.post("/evaluations/trace-scores", &score).await;
+    }
+    let browser = Browser::open(&filled.url()).await;
+    let span = format!("{TRACE}?span=10000000-0000-4007-8000-00000000002b");
+    let pages = [
+        ("traces", "/ui/traces"),
+        ("filtered", "/ui/traces?status=ERROR&range=7d&sort=cost&min_spans=2"),
+        ("trace", TRACE),
+        ("span", &span),
+        (
+            "error",
+            "/ui/traces/10000000-0000-4000-8000-000000000028?span=10000000-0000-4005-8000-000000000028",
+        ),
+        ("sessions", "/ui/sessions"),
+        ("session", "/ui/session?id=chat-10"),
+        ("users", "/ui/users"),
+        ("user", "/ui/user?id=user-3"),
+        ("overview", "/ui/overview"),
+        ("absent", "/ui/traces/00000000-0000-4000-8000-000000000000"),
+    ];
+    for (look, is_dark, width, height) in
+        [("light", false, 1440, 900), ("dark", true, 1440, 900), ("narrow", false, 390, 844)]
+    {
+        browser.size(width, height).await;
+        browser.dark(is_dark).await;
+        for (name, path) in pages {
+            browser.go(path).await;
+            if path.contains("/traces/1") {
+                browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
+            }
+            browser.screenshot(&format!("{name}-{look}")).await;
+            if name == "absent" {
+                assert!(browser.text("h1").await.contains("No such trace"));
+                browser.errors().await;
+            }
+            browser.check(&format!("{name} {look}")).await;
+            browser.check_names(&format!("{name} {look}")).await;
+            if look == "light" {
+                browser.devtools("Emulation.setEmulatedMedia", json!({"media": "print"})).await;
+                browser.screenshot(&format!("{name}-print")).await;
+                browser.devtools("Emulation.setEmulatedMedia", json!({"media": ""})).await;
+            }
+        }
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_filtered_and_moved_through_by_key() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 48).await;
+    let browser = Browser::open(&filled.url()).await;
+    browser.go("/ui/traces").await;
+    browser.press("/").await;
+    browser.until("document.activeElement.id === 'search'").await;
+    browser.press("Elm\u{e007}").await;
+    browser.until("location.search === '?q=Elm'").await;
+    browser.until("document.querySelectorAll('tbody tr').length === 10").await;
+    browser.js("document.querySelector('select[name=status]').value = 'ERROR'; document.querySelector('select[name=status]').dispatchEvent(new Event('change', {bubbles: true}))").await;
+    browser.until("location.search === '?q=Elm&status=ERROR'").await;
+    browser.until("[...document.querySelectorAll('tbody tr .status')].every((status) => status.innerText === 'error')").await;
+    browser.go("/ui/traces?user_id=user-3&min_latency_ms=3000&sort=latency&order=asc").await;
+    let rows = browser.js("return document.querySelectorAll('tbody tr').length").await;
+    assert!((1..8).contains(&rows.as_i64().unwrap()), "{rows}");
+    browser.press("jjk").await;
+    browser.until("document.querySelector('tr.chosen') === document.querySelector('tbody tr')").await;
+    browser.press("\u{e007}").await;
+    browser.until("location.pathname.startsWith('/ui/traces/1')").await;
+    browser.go("/ui/traces").await;
+    browser.press("?").await;
+    browser.until("document.getElementById('help').open").await;
+    browser.screenshot("help").await;
+    browser.check("keys").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_moved_through_by_key() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 48).await;
+    let browser = Browser::open(&filled.url()).await;
+    browser.go("/ui/traces/10000000-0000-4000-8000-000000000028").await;
+    browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
+    browser.press("jjj").await;
+    browser.until("document.querySelector('.row.chosen .name').textContent === 'embed'").await;
+    browser.until("location.search === '?span=10000000-0000-4003-8000-000000000028'").await;
+    browser.until("document.getElementById('span-name')?.textContent === 'embed'").await;
+    // To what it is part of, which is then folded: its row says how many are inside.
+    browser.press("\u{e012}\u{e012}").await;
+    browser.until("document.querySelector('.row.chosen .note').textContent === '+1'").await;
+    browser.until("document.querySelectorAll('.row:not([hidden])').length === 6").await;
+    browser.press("\u{e014}").await;
+    browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
+    browser.press("e").await;
+    browser.until("document.querySelector('.row.chosen .name').textContent === 'find_order'").await;
+    browser
+        .until(
+            "document.querySelector('.failure .text')?.textContent.includes('the warehouse did not answer')",
+        )
+        .await;
+    browser.press("/answ\u{e007}").await;
+    browser.until("document.querySelector('.row.chosen .name').textContent === 'answer'").await;
+    browser.until("document.querySelector('.answered')?.textContent.includes('Thursday')").await;
+    browser.press("\u{e00c}\u{e00c}").await;
+    browser.until("!location.search && document.getElementById('own-name')").await;
+    let aria = "const row = document.querySelector('.row[data-row=\"4\"]'); const say = (name) => row.getAttribute('aria-' + name);
+        return [document.getElementById('tree').getAttribute('role'), say('level'), say('posinset'), say('setsize'), say('expanded')]";
+    assert_eq!(browser.js(aria).await, json!(["tree", "2", "3", "4", "true"]));
+    browser.check("tree").await;
+    // A link to a span leads to it.
+    browser
+        .go("/ui/traces/10000000-0000-4000-8000-000000000028?span=10000000-0000-4006-8000-000000000028")
+        .await;
+    browser.until("document.querySelector('.row.chosen .name')?.textContent === 'SELECT orders'").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_appears_by_itself() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 3).await;
+    let browser = Browser::open(&filled.url()).await;
+    browser.go("/ui/traces").await;
+    browser.until("document.querySelectorAll('tbody tr').length === 3").await;
+    browser.js("window.sameDocument = true").await;
+    let trace_id = "20000000-0000-4000-8000-000000000001";
+    let mut live =
+        json!({"trace_id": trace_id, "name": "live one", "status": "RUNNING", "started_at": ago(0)});
+    filled.post("/traces", &live).await;
+    browser.until("document.querySelector('tbody tr').innerText.includes('live one')").await;
+    browser.until("document.querySelector('tbody tr .status').innerText === 'running'").await;
+    live["status"] = "COMPLETED".into();
+    filled.post("/traces", &live).await;
+    browser.until("document.querySelector('tbody tr .status').innerText === 'completed'").await;
+    browser.press("p").await;
+    live["trace_id"] = "20000000-0000-4000-8000-000000000002".into();
+    live["name"] = "later".into();
+    filled.post("/traces", &live).await;
+    browser.until("document.getElementById('live-state').innerText === 'paused, 1 changed'").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!browser.text("tbody").await.contains("later"));
+    browser.press("p").await;
+    browser.until("document.querySelector('tbody').innerText.includes('later')").await;
+    assert_eq!(browser.js("return window.sameDocument").await, true);
+    // The page of a trace follows, too.
+    browser.go(&format!("/ui/traces/{trace_id}")).await;
+    browser.until("document.getElementById('no-spans')").await;
+    let span = json!([{"name": "a span", "kind": "LLM", "started_at": ago(0)}]);
+    filled.post(&format!("/traces/{trace_id}/spans"), &span).await;
+    browser.until("document.querySelector('.row .name')?.textContent === 'a span'").await;
+    browser.check("live").await;
+    browser.close().await;
+}
