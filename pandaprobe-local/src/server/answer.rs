@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     Invalid(Vec<Refused>),
     Refused(String),
     Unreadable(String),
-    Store(StoreError),
+    Store,
 }
 
 impl IntoResponse for Failure {
@@ -35,9 +35,7 @@ impl IntoResponse for Failure {
                 let body = json!({"detail": "Validation error", "errors": errors});
                 (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
             }
-            // What SQLite says may name a file of this machine.
-            Self::Store(error) => {
-                tracing::error!(%error, "the store failed");
+            Self::Store => {
                 detail(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot do that now".to_owned())
             }
         }
@@ -46,7 +44,9 @@ impl IntoResponse for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        // Not for the answer: what SQLite says may name a file of this machine.
+        tracing::error!(%error, "the store failed");
+        Self::Store
     }
 }
 
@@ -65,14 +65,4 @@ pub(crate) fn json<T: Serialize>(value: T) -> Json<T> {
 
 pub(crate) async fn not_found() -> Response {
     Failure::NotFound("The page").into_response()
-}
-
-/// Runs what reads the store where it may take its time.
-pub(crate) async fn blocking<T: Send + 'static>(
-    f: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Answer<T> {
-    match tokio::task::spawn_blocking(f).await {
-        Ok(read) => Ok(read?),
-        Err(_) => Err(Failure::Store(StoreError::Closed)),
-    }
 }

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    answer::{self, Answer, Failure, blocking},
+    answer::{self, Answer, Failure},
+    blocking,
     query::{id, project},
 };
 use crate::{

@@ -220,6 +220,13 @@ impl Drop for LocalServer {
     }
 }
 
+/// Runs what reads the store where it may take its time.
+pub(crate) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(f).await.unwrap_or(Err(StoreError::Closed))
+}
+
 /// Removes what is not to be kept, now and again.
 async fn keep(store: Store, retention: Retention) {
     if retention == Retention::default() {

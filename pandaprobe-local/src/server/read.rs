@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{
     Shared,
-    answer::{self, Answer, Failure, blocking},
+    answer::{self, Answer, Failure},
+    blocking,
     query::{Asked, id, project},
 };
 use crate::{Granularity, Order, SessionFilter, SessionRow, SortBy, StoredTrace, TraceFilter};

@@ -9,7 +9,8 @@ use axum::{
 
 use super::{
     Shared,
-    answer::{self, Answer, Failure, blocking},
+    answer::{self, Answer, Failure},
+    blocking,
     query::{Asked, id, project},
 };
 use crate::{ScoreFilter, exporter::DEFAULT_PROJECT, wire, wire::ScoreIn};

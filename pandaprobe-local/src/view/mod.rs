@@ -29,7 +29,10 @@ use axum::{
 use maud::Markup;
 use uuid::Uuid;
 
-use crate::{StoreError, server::Shared};
+use crate::{
+    StoreError,
+    server::{Shared, blocking},
+};
 
 /// The pages of the viewer.
 pub(crate) fn routes() -> Router<Shared> {
@@ -89,11 +92,10 @@ fn html(page: Markup) -> Html<String> {
     Html(page.into_string())
 }
 
-/// Runs what reads the store where it may take its time.
-async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Shown<T> {
-    match tokio::task::spawn_blocking(f).await {
-        Ok(Ok(read)) => Ok(read),
-        _ => Err(Miss::Unreadable),
+impl From<StoreError> for Miss {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::Unreadable
     }
 }
 

@@ -50,6 +50,8 @@ impl Browser {
             "goog:chromeOptions": {"args": [
                 "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars",
                 "--disable-background-networking", "--no-first-run", "--window-size=1440,900",
+                // Names of others that lead to this machine, as whoever owns a name can make them.
+                "--host-resolver-rules=MAP *.test 127.0.0.1",
             ]},
             "goog:loggingPrefs": {"browser": "ALL"},
         });
@@ -69,6 +71,14 @@ impl Browser {
     /// What a script returns.
     pub(crate) async fn js(&self, script: &str) -> Value {
         self.client.execute(script, vec![]).await.unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// What the promise of an expression gives.
+    pub(crate) async fn promised(&self, expression: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; Promise.resolve({expression}).then(done, (error) => done(String(error)))"
+        );
+        self.client.execute_async(&script, vec![]).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {

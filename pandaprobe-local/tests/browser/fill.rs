@@ -21,6 +21,11 @@ impl Filled {
         self.server.url()
     }
 
+    /// All that is stored.
+    pub(crate) async fn traces(&self) -> Value {
+        reqwest::get(format!("{}/traces?limit=200", self.url())).await.unwrap().json().await.unwrap()
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) {
         let request = reqwest::Client::new().post(format!("{}{path}", self.url()));
         let answer = request.header("x-project-name", "shop").json(body).send().await.unwrap();

@@ -7,3 +7,4 @@ mod hostile;
 mod pages;
 mod plain;
 mod sizes;
+mod strangers;
