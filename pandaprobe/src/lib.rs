@@ -1,9 +1,10 @@
 // The README's examples need these features.
-#![cfg_attr(all(feature = "adk-graph", feature = "http", feature = "macros", feature = "openai", feature = "redact", feature = "rig", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "adk-graph", feature = "http", feature = "local", feature = "macros", feature = "openai", feature = "redact", feature = "rig", feature = "testing", feature = "tower"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(
         feature = "adk-graph",
         feature = "http",
+        feature = "local",
         feature = "macros",
         feature = "openai",
         feature = "redact",
@@ -43,6 +44,13 @@ pub mod langgraph {
 }
 #[cfg(any(feature = "adk-graph", feature = "graph-flow", feature = "langgraph"))]
 pub use pandaprobe_langgraph::LangGraphHandler;
+
+/// A store of traces on this machine (feature `local`): [`exporter`](local::exporter) writes into its file, and the program
+/// `pandaprobe-local` shows them.
+#[cfg(feature = "local")]
+pub mod local {
+    pub use pandaprobe_local::*;
+}
 
 /// Traces `async-openai` clients (feature `openai`).
 #[cfg(feature = "openai")]

@@ -22,16 +22,17 @@ use adk_runner::Runner;
 use adk_session::InMemorySessionService;
 use futures_util::StreamExt;
 use pandaprobe::adk::{AdkHandler, TracedRunner};
-use pandaprobe::{Config, ConsoleExporter, FileExporter};
+use pandaprobe::{Config, ConsoleExporter};
 use tools::{FindHotels, GetWeather};
 
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
-    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a file.
+    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a store.
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
 
     let endpoint = model::endpoint();
     let (key, url) = (endpoint.api_key.as_str(), endpoint.base_url.as_str());

@@ -15,7 +15,7 @@ use std::error::Error;
 
 use async_openai::{Client, config::OpenAIConfig};
 use axum::{Router, routing::post};
-use pandaprobe::{Config, ConsoleExporter, FileExporter, OpenAiHandler, PandaProbeLayer};
+use pandaprobe::{Config, ConsoleExporter, OpenAiHandler, PandaProbeLayer};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::chat::Model;
@@ -25,8 +25,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Dropped last: what the last requests recorded is delivered before the process ends.
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new().with_api_base(&endpoint.base_url).with_api_key(&endpoint.api_key);
     // One client for all users: the scope of a request says whose call it is.

@@ -15,16 +15,17 @@ use langgraph::{
     prelude::*,
 };
 use model::OpenAi;
-use pandaprobe::{Config, ConsoleExporter, FileExporter, LangGraphHandler};
+use pandaprobe::{Config, ConsoleExporter, LangGraphHandler};
 use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a file.
+    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a store.
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
 
     let endpoint = stand_in_model::endpoint();
     let handler = LangGraphHandler::new();

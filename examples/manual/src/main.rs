@@ -12,7 +12,11 @@ use pandaprobe::{Config, ConsoleExporter};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let _guard = pandaprobe::init(Config::from_env_or(ConsoleExporter::default())?)?;
+    let _guard = pandaprobe::init(Config::from_env_or((
+        ConsoleExporter::default(),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
+    ))?)?;
+    stand_in_model::viewer_hint();
     let trace = samples::steps().await;
     samples::scores(trace);
     if let Err(error) = samples::errors().await {

@@ -10,7 +10,11 @@ const QUESTION: &str = "In one sentence: what is a panda?";
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let _guard = pandaprobe::init(Config::from_env_or(ConsoleExporter::default())?)?;
+    let _guard = pandaprobe::init(Config::from_env_or((
+        ConsoleExporter::default(),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
+    ))?)?;
+    stand_in_model::viewer_hint();
     let handler = HttpHandler::new().session_id("conversation-123").user_id("user-abc");
     let provider = std::env::args().nth(1).unwrap_or_default();
     let answer = match provider.as_str() {

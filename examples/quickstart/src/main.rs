@@ -10,16 +10,17 @@ use std::{error::Error, time::Duration};
 
 use agent::Agent;
 use async_openai::{Client, config::OpenAIConfig};
-use pandaprobe::{Config, ConsoleExporter, FileExporter, Messages, OpenAiHandler};
+use pandaprobe::{Config, ConsoleExporter, Messages, OpenAiHandler};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a file.
+    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a store.
     // The guard delivers what is left when `main` returns, so it needs a name.
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
 
     // The same client, traced: each call becomes one LLM span.
     let endpoint = stand_in_model::endpoint();

@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::StreamExt;
 use pandaprobe::{
-    Config, ConsoleExporter, FileExporter, RigHandler,
+    Config, ConsoleExporter, RigHandler,
     rig::{BuildTraced, TracedAgent},
 };
 use rig::{
@@ -28,11 +28,12 @@ use tools::{FindHotels, GetWeather};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a file.
+    // With PANDAPROBE_API_KEY traces go to the backend, without it to the terminal and a store.
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
 
     let endpoint = stand_in_model::endpoint();
     let agent = agent(&endpoint, &RigHandler::new().session_id("trip-to-portugal").user_id("ada"));

@@ -10,7 +10,7 @@ use std::{convert::Infallible, error::Error};
 
 use notes::Notes;
 use pandaprobe::{
-    Config, ConsoleExporter, FileExporter, RigHandler,
+    Config, ConsoleExporter, RigHandler,
     rig::{BuildTraced, TracedAgent},
 };
 use rig::{
@@ -24,8 +24,9 @@ use serde_json::{Value, json};
 async fn main() -> Result<(), Box<dyn Error>> {
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
 
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new(endpoint.api_key.as_str()).with_base_url(endpoint.base_url.as_str());

@@ -18,7 +18,7 @@ use axum::{
     routing::post,
 };
 use pandaprobe::{
-    Config, ConsoleExporter, FileExporter, RigHandler,
+    Config, ConsoleExporter, RigHandler,
     rig::{BuildTraced, TracedAgent},
 };
 use rig::{http_client::ReqwestClient, prelude::*, providers::openai::OpenAIConfig};
@@ -56,8 +56,9 @@ async fn chat(
 async fn main() -> Result<(), Box<dyn Error>> {
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new(endpoint.api_key.as_str()).with_base_url(endpoint.base_url.as_str());
     let handler = RigHandler::new().tags(["chat-service"]);

@@ -12,7 +12,7 @@ use async_openai::{
     types::chat::{ChatCompletionRequestUserMessage, CreateChatCompletionRequestArgs},
 };
 use futures_util::future::join_all;
-use pandaprobe::{Config, ConsoleExporter, FileExporter, InCurrentScope, OpenAiHandler, Scope};
+use pandaprobe::{Config, ConsoleExporter, InCurrentScope, OpenAiHandler, Scope};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -20,8 +20,9 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 async fn main() -> Outcome {
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new().with_api_base(&endpoint.base_url).with_api_key(&endpoint.api_key);
     let plain = Client::with_config(config);

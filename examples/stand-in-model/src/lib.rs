@@ -28,6 +28,7 @@ mod model;
 mod request;
 mod server;
 mod travel;
+mod viewer;
 mod wire;
 
 pub use endpoint::{Endpoint, endpoint};
@@ -35,3 +36,4 @@ pub use model::{Model, Reply};
 pub use request::{ChatRequest, Message, Tool, ToolCall, ToolResult};
 pub use server::StandInModel;
 pub use travel::Travel;
+pub use viewer::viewer_hint;

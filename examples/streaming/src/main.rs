@@ -19,14 +19,15 @@ use async_openai::{
     },
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, future};
-use pandaprobe::{Config, ConsoleExporter, FileExporter, OpenAiHandler};
+use pandaprobe::{Config, ConsoleExporter, OpenAiHandler};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let _guard = pandaprobe::init(Config::from_env_or((
         ConsoleExporter::default(),
-        FileExporter::new(".pandaprobe/traces.jsonl"),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
     ))?)?;
+    stand_in_model::viewer_hint();
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new().with_api_base(&endpoint.base_url).with_api_key(&endpoint.api_key);
     let client = OpenAiHandler::new().wrap(Client::with_config(config));

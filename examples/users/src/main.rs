@@ -10,7 +10,11 @@ use pandaprobe::{Config, ConsoleExporter};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let _guard = pandaprobe::init(Config::from_env_or(ConsoleExporter::default())?)?;
+    let _guard = pandaprobe::init(Config::from_env_or((
+        ConsoleExporter::default(),
+        pandaprobe::local::exporter(".pandaprobe/traces.db"),
+    ))?)?;
+    stand_in_model::viewer_hint();
     let endpoint = stand_in_model::endpoint();
     let config = OpenAIConfig::new().with_api_base(&endpoint.base_url).with_api_key(&endpoint.api_key);
 

@@ -131,7 +131,7 @@ pub(crate) struct Shared {
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let server = LocalServer::start(".pandaprobe/traces.db")?;
-/// let _guard = init(Config::new().api_key("local").project_name("mine").endpoint(server.url()))?;
+/// let _guard = init(Config::new().api_key("local").project_name("mine").endpoint(server.url())?)?;
 /// println!("{}", server.url());
 /// # Ok(()) }
 /// ```
