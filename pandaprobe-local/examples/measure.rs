@@ -124,6 +124,10 @@ async fn main() -> ExitCode {
         "/ui/traces?min_latency_ms=300000",
         "/traces/users?limit=50",
         "/sessions?limit=50",
+        "/ui/users",
+        "/ui/sessions",
+        "/ui/overview",
+        "/ui/overview?range=24h",
     ] {
         let mut times = Vec::new();
         for _ in 0..5 {

@@ -61,32 +61,40 @@ impl LocalExporter {
         let store = self.store().map_err(|error| self.later(&error))?;
         let body = envelope.body();
         let trace_id = envelope.trace_id().as_uuid();
-        let known = match envelope.payload() {
+        let written = match envelope.payload() {
             Payload::Trace => {
                 let trace = wire::parse(body).map_err(rejected)?;
-                store.post_trace(self.project.clone(), trace).await.map(|()| true)
+                let is_ours = store.post_trace(self.project.clone(), trace).await;
+                is_ours.map(|is_ours| {
+                    is_ours.then_some(()).ok_or_else(|| rejected("the trace is another project's"))
+                })
             }
-            Payload::Spans => store.post_spans(trace_id, wire::parse(body).map_err(rejected)?).await,
-            Payload::Update => store.patch_trace(trace_id, wire::parse(body).map_err(rejected)?).await,
+            Payload::Spans => known(store.post_spans(trace_id, wire::parse(body).map_err(rejected)?).await),
+            Payload::Update => known(store.patch_trace(trace_id, wire::parse(body).map_err(rejected)?).await),
             Payload::Score => {
                 let score: ScoreIn = wire::parse(body).map_err(rejected)?;
                 if let Some(wrong) = score.refused() {
                     return Err(rejected(wrong));
                 }
-                store.post_score(self.project.clone(), score).await.map(|id| id.is_some())
+                let posted = store.post_score(score).await;
+                known(posted.map(|id| id.is_some()))
             }
             other => return Err(rejected(format!("{other:?} is not known to this store"))),
         };
-        match known.map_err(|error| self.later(&error))? {
-            true => Ok(()),
-            false => Err(rejected("the trace is not in the store")),
-        }
+        written.map_err(|error| self.later(&error))?
     }
 
     fn later(&self, error: &StoreError) -> ExportError {
         let message = format!("{}: {error}", self.path.display());
         ExportError::Retry { message, after: None, everything: true }
     }
+}
+
+/// What is about a trace that is not there has to wait for it: another process may write it.
+fn known(is_known: Result<bool, StoreError>) -> Result<Result<(), ExportError>, StoreError> {
+    let message = "the trace is not in the store";
+    let wait = || ExportError::Retry { message: message.to_owned(), after: None, everything: false };
+    is_known.map(|is_known| is_known.then_some(()).ok_or_else(wait))
 }
 
 fn rejected(message: impl ToString) -> ExportError {

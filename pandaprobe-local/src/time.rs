@@ -1,5 +1,7 @@
 //! Points in time, as microseconds since 1970 in the store and as RFC 3339 on the wire.
 
+use std::fmt;
+
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -16,16 +18,32 @@ impl Micros {
     /// RFC 3339, a date alone, or either without an offset, which is then taken for UTC.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if let Ok(time) = text.parse::<Timestamp>() {
-            return Some(Self(time.as_microsecond()));
-        }
-        let civil = text.parse::<civil::DateTime>().ok()?;
-        Some(Self(TimeZone::UTC.to_timestamp(civil).ok()?.as_microsecond()))
+        let time = match text.parse::<Timestamp>() {
+            Ok(time) => time,
+            Err(_) => TimeZone::UTC.to_timestamp(text.parse::<civil::DateTime>().ok()?).ok()?,
+        };
+        Self(time.as_microsecond()).known()
+    }
+
+    /// Seconds since 1970, or milliseconds where seconds would be beyond the year 2600.
+    fn from_number(number: f64) -> Option<Self> {
+        let seconds = if number.abs() > 2e10 { number / 1e3 } else { number };
+        let micros = (seconds * 1e6).round();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "what is too large is cut to what is beyond all years"
+        )]
+        micros.is_finite().then_some(Self(micros as i64))?.known()
+    }
+
+    /// The time, if it is in the years 1 to 9999; of the last, not in its last day.
+    fn known(self) -> Option<Self> {
+        (-62_135_596_800_000_000..=Timestamp::MAX.as_microsecond()).contains(&self.0).then_some(self)
     }
 }
 
-impl std::fmt::Display for Micros {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_microsecond(self.0) {
             Ok(time) => write!(f, "{time:.6}"),
             Err(_) => write!(f, "{}", self.0),
@@ -41,29 +59,38 @@ impl Serialize for Micros {
 
 impl<'de> Deserialize<'de> for Micros {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Given {
-            Text(String),
-            Number(f64),
-        }
-        match Given::deserialize(deserializer)? {
-            Given::Text(text) => {
-                Self::parse(&text).ok_or_else(|| de::Error::custom("Input should be a valid datetime"))
-            }
-            Given::Number(number) => from_number(number)
-                .ok_or_else(|| de::Error::custom("Input should be a valid datetime: out of range")),
-        }
+        deserializer.deserialize_any(Time)
     }
 }
 
-/// Seconds since 1970, or milliseconds where seconds would be beyond the year 2600.
-fn from_number(number: f64) -> Option<Micros> {
-    let seconds = if number.abs() > 2e10 { number / 1e3 } else { number };
-    let micros = (seconds * 1e6).round();
-    let fits = micros.is_finite() && micros.abs() < 9e15;
-    #[expect(clippy::cast_possible_truncation, reason = "it was checked to fit")]
-    fits.then_some(Micros(micros as i64))
+/// Reads a time. Whatever else there is, it is not looked into: it may be nested as deep as it likes.
+struct Time;
+
+impl de::Visitor<'_> for Time {
+    type Value = Micros;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a valid datetime")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Micros, E> {
+        let number = || text.trim().parse().ok().and_then(Micros::from_number);
+        Micros::parse(text).or_else(number).ok_or_else(|| E::custom("Input should be a valid datetime"))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Micros, E> {
+        Micros::from_number(number).ok_or_else(|| E::custom("Input should be a valid datetime: out of range"))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "whole seconds and milliseconds of all years are exact")]
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Micros, E> {
+        self.visit_f64(number as f64)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "whole seconds and milliseconds of all years are exact")]
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Micros, E> {
+        self.visit_f64(number as f64)
+    }
 }
 
 #[cfg(test)]
@@ -84,12 +111,25 @@ mod tests {
             assert_eq!(Micros::parse(text), Some(noon), "{text}");
         }
         assert_eq!(Micros::parse("2023-11-14").unwrap().to_string(), "2023-11-14T00:00:00.000000Z");
-        for json in ["1700000000", "1700000000000"] {
+        for json in ["1700000000", "1700000000000", "\"1700000000\"", "1.7e9"] {
             let time: Micros = serde_json::from_str(json).unwrap();
             assert_eq!(time, Micros(1_700_000_000_000_000));
         }
-        for text in ["", "yesterday", "2023-13-01", "2023-11-14T22:13:61Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2023-13-01",
+            "2023-11-14T22:13:61Z",
+            "-000001-12-31",
+            "-009999-01-02T00:00:00Z",
+        ] {
             assert_eq!(Micros::parse(text), None, "{text}");
+        }
+        for text in ["0001-01-01", "9999-12-30T21:59:59Z"] {
+            assert!(Micros::parse(text).is_some(), "{text}");
+        }
+        for json in ["1e18", "-1e18", "[[[]]]", "{}", "null", "true"] {
+            assert!(serde_json::from_str::<Micros>(json).is_err(), "{json}");
         }
         assert!(serde_json::from_str::<Micros>("1e300").is_err());
     }

@@ -222,8 +222,10 @@ fn one_of<E: de::Error>(text: String, words: &[&str]) -> Result<String, E> {
     }
 }
 
-const TRACE_STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "ERROR"];
+pub(crate) const TRACE_STATUSES: &[&str] = &["PENDING", "RUNNING", "COMPLETED", "ERROR"];
 const SPAN_STATUSES: &[&str] = &["UNSET", "OK", "ERROR"];
+pub(crate) const DATA_TYPES: &[&str] = &["NUMERIC", "BOOLEAN", "CATEGORICAL"];
+pub(crate) const SOURCES: &[&str] = &["AUTOMATED", "ANNOTATION", "PROGRAMMATIC"];
 const KINDS: &[&str] = &["AGENT", "TOOL", "LLM", "RETRIEVER", "CHAIN", "EMBEDDING", "OTHER"];
 
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -268,11 +270,11 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 }
 
 fn data_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    one_of(String::deserialize(deserializer)?, &["NUMERIC", "BOOLEAN", "CATEGORICAL"])
+    one_of(String::deserialize(deserializer)?, DATA_TYPES)
 }
 
 fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    one_of(String::deserialize(deserializer)?, &["AUTOMATED", "ANNOTATION", "PROGRAMMATIC"])
+    one_of(String::deserialize(deserializer)?, SOURCES)
 }
 
 fn optional_trace_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -1,7 +1,7 @@
 //! JSON Lines, out and in.
 //!
-//! A trace is a line by itself, as the API takes it, with 500 spans at most; further spans are lines of
-//! `{"trace_id": …, "spans": […]}`, and scores are `{"score": {…}}`.
+//! A trace is a line by itself, as the API takes it, with 500 spans at most, and with its `project` if that is not the usual
+//! one; further spans are lines of `{"trace_id": …, "spans": […]}`, and scores are `{"score": {…}}`.
 
 use std::{
     fs::File,
@@ -12,14 +12,14 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Done, Which};
+use super::{Done, Which, plain};
 use crate::{
-    ScoreFilter, SpanRow, Store, StoreError, StoredTrace,
+    ScoreFilter, SpanRow, Store, StoredTrace,
     exporter::DEFAULT_PROJECT,
-    store::{patch_trace, post_score_once, post_spans, post_trace},
+    store::{import_score, patch_trace, post_spans, post_trace},
     time::Micros,
     wire::{self, MAX_SPANS, Raw, ScoreIn, SpanIn, TraceIn, TracePatch},
 };
@@ -36,19 +36,28 @@ impl Export {
     pub(super) fn run(self, store: &Store) -> Done {
         let ids = store.trace_ids(&self.which.filter())?;
         let bar = bar(ids.len() as u64, "{pos} of {len} traces {wide_bar} {eta}");
-        let mut out: Box<dyn Write> = match named(self.file.as_deref()) {
-            Some(path) => Box::new(BufWriter::new(File::create(path)?)),
-            None => Box::new(BufWriter::new(io::stdout().lock())),
-        };
-        for id in ids {
-            let trace_id: Uuid = id.parse()?;
-            if let Some(trace) = store.trace(trace_id)? {
-                write_trace(&mut out, &trace)?;
-                write_scores(&mut out, store, trace_id)?;
+        let write_all = |out: &mut dyn Write| -> Done {
+            let mut out = BufWriter::new(out);
+            for id in ids {
+                let trace_id: Uuid = id.parse()?;
+                if let Some(trace) = store.trace(trace_id)? {
+                    write_trace(&mut out, &trace)?;
+                    write_scores(&mut out, store, trace_id)?;
+                }
+                bar.inc(1);
             }
-            bar.inc(1);
+            Ok(out.flush()?)
+        };
+        match named(self.file.as_deref()) {
+            Some(path) => {
+                // The name stands for a whole export, or for what it stood for before.
+                let mut part = path.as_os_str().to_owned();
+                part.push(".part");
+                write_all(&mut File::create(&part)?)?;
+                std::fs::rename(part, path)?;
+            }
+            None => write_all(&mut io::stdout().lock())?,
         }
-        out.flush()?;
         bar.finish_and_clear();
         Ok(())
     }
@@ -57,6 +66,8 @@ impl Export {
 /// A trace as `POST /traces` takes it, in the form that was stored.
 #[derive(Serialize)]
 struct TraceLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
     trace_id: &'a str,
     name: &'a str,
     status: &'a str,
@@ -145,6 +156,7 @@ fn write_trace(out: &mut impl Write, trace: &StoredTrace) -> Result<(), io::Erro
     let StoredTrace { row, input, output, metadata, spans, .. } = trace;
     let mut parts = spans.chunks(MAX_SPANS).map(|part| part.iter().map(SpanLine::new).collect::<Vec<_>>());
     let line = TraceLine {
+        project: Some(row.project.as_str()).filter(|project| *project != DEFAULT_PROJECT),
         trace_id: &row.trace_id,
         name: &row.name,
         status: &row.status,
@@ -169,14 +181,43 @@ fn write_trace(out: &mut impl Write, trace: &StoredTrace) -> Result<(), io::Erro
     Ok(())
 }
 
+/// A score as `POST /evaluations/trace-scores` takes it, and which one it is.
+#[derive(Serialize)]
+struct ScoreLine<'a> {
+    trace_id: &'a str,
+    name: &'a str,
+    value: &'a Option<String>,
+    data_type: &'a str,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: &'a Option<String>,
+    metadata: &'a Raw,
+    score_id: &'a str,
+    created_at: Micros,
+}
+
+/// The scores of a trace, the oldest first: the last of a name is the one that counts.
 fn write_scores(out: &mut impl Write, store: &Store, trace_id: Uuid) -> Done {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        score: ScoreLine<'a>,
+    }
     let filter = ScoreFilter { trace_id: Some(trace_id), ..ScoreFilter::default() };
-    for score in store.scores(&filter, (i64::MAX, 0))?.items {
-        let score = json!({
-            "trace_id": score.trace_id, "name": score.name, "value": score.value, "data_type": score.data_type,
-            "source": score.source, "reason": score.reason, "metadata": score.metadata,
-        });
-        serde_json::to_writer(&mut *out, &json!({"score": score}))?;
+    for score in store.scores(&filter, (i64::MAX, 0))?.items.iter().rev() {
+        let line = Line {
+            score: ScoreLine {
+                trace_id: &score.trace_id,
+                name: &score.name,
+                value: &score.value,
+                data_type: &score.data_type,
+                source: &score.source,
+                reason: &score.reason,
+                metadata: &score.metadata,
+                score_id: &score.id,
+                created_at: score.created_at,
+            },
+        };
+        serde_json::to_writer(&mut *out, &line)?;
         writeln!(out)?;
     }
     Ok(())
@@ -186,9 +227,9 @@ fn write_scores(out: &mut impl Write, store: &Store, trace_id: Uuid) -> Done {
 pub(super) struct Import {
     /// The file to read. Without one, or with `-`, the terminal.
     file: Option<PathBuf>,
-    /// Of which project the traces are.
-    #[arg(long, default_value = DEFAULT_PROJECT)]
-    project: String,
+    /// Of which project the traces are. Without it, of the one that their lines name.
+    #[arg(long)]
+    project: Option<String>,
 }
 
 /// A line, of whichever kind.
@@ -196,6 +237,8 @@ pub(super) struct Import {
 struct Line<'a> {
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
+    #[serde(default)]
+    project: Option<String>,
     #[serde(default)]
     trace_id: Option<Uuid>,
     #[serde(borrow, default)]
@@ -208,10 +251,19 @@ struct Line<'a> {
 
 /// What a line asks for.
 enum Change {
-    Trace(TraceIn),
+    Trace(Option<String>, TraceIn),
     Spans(Uuid, Vec<SpanIn>),
     Update(Uuid, TracePatch),
-    Score(ScoreIn),
+    Score(Mark, ScoreIn),
+}
+
+/// Which score it is, if that is known.
+#[derive(Deserialize)]
+struct Mark {
+    #[serde(default)]
+    score_id: Option<Uuid>,
+    #[serde(default)]
+    created_at: Option<Micros>,
 }
 
 impl Import {
@@ -236,7 +288,7 @@ impl Import {
                 Ok(()) => imported += 1,
                 Err(error) => {
                     refused += 1;
-                    bar.suspend(|| eprintln!("line {}: {error}", number + 1));
+                    bar.suspend(|| eprintln!("line {}: {}", number + 1, plain(&error.to_string())));
                 }
             }
         }
@@ -249,16 +301,18 @@ impl Import {
         let change = read(line)?;
         let project = self.project.clone();
         let is_known = store.change_blocking(move |connection| match &change {
-            Change::Trace(trace) => post_trace(connection, &project, trace).map(|()| true),
+            Change::Trace(named, trace) => {
+                let project = project.as_deref().or(named.as_deref()).unwrap_or(DEFAULT_PROJECT);
+                post_trace(connection, project, trace)
+            }
             Change::Spans(id, spans) => post_spans(connection, *id, spans),
             Change::Update(id, patch) => patch_trace(connection, *id, patch),
-            Change::Score(score) => post_score_once(connection, &project, score),
+            Change::Score(mark, score) => import_score(connection, score, mark.score_id, mark.created_at),
         });
         match is_known {
             Ok(true) => Ok(()),
-            Ok(false) => Err("its trace is not in the store".into()),
-            Err(error @ StoreError::Closed) => Err(error.into()),
-            Err(error) => Err(error.to_string().into()),
+            Ok(false) => Err("its trace is not in the store, or another project's".into()),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -267,12 +321,12 @@ fn read(line: &[u8]) -> Result<Change, Box<dyn std::error::Error>> {
     let parts: Line<'_> = wire::parse(line)?;
     let raw = |part: &RawValue| part.get().as_bytes().to_vec();
     Ok(match parts {
-        Line { name: Some(_), .. } => Change::Trace(wire::parse(line)?),
-        Line { score: Some(score), .. } => {
-            let score: ScoreIn = wire::parse(&raw(score))?;
+        Line { name: Some(_), project, .. } => Change::Trace(project, wire::parse(line)?),
+        Line { score: Some(mark), .. } => {
+            let score: ScoreIn = wire::parse(&raw(mark))?;
             match score.refused() {
                 Some(wrong) => return Err(wrong.into()),
-                None => Change::Score(score),
+                None => Change::Score(wire::parse(&raw(mark))?, score),
             }
         }
         Line { trace_id: Some(id), spans: Some(spans), .. } => Change::Spans(id, wire::parse(&raw(spans))?),

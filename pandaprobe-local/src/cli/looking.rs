@@ -1,6 +1,7 @@
 //! What is stored, in the terminal.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     path::Path,
     thread::sleep,
@@ -9,11 +10,11 @@ use std::{
 
 use clap::Args;
 use pandaprobe_core::{TraceData, Tree};
-use serde_json::Value;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Done, Which, has_colour};
-use crate::{Order, SortBy, Store, StoredTrace, TraceRow};
+use crate::{Order, SortBy, Store, StoredTrace, TraceRow, wire::Raw};
 
 /// How often `tail` looks.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -46,8 +47,7 @@ impl List {
 
 fn write_row(out: &mut impl Write, row: &TraceRow, json: bool) -> Result<(), io::Error> {
     if json {
-        serde_json::to_writer(&mut *out, row)?;
-        return writeln!(out);
+        return writeln!(out, "{}", harmless(serde_json::to_string(row)?));
     }
     let started = row.started_at.to_string();
     let latency = row.latency_ms.map_or_else(|| "-".to_owned(), |latency| format!("{latency:.0}ms"));
@@ -62,8 +62,27 @@ fn write_row(out: &mut impl Write, row: &TraceRow, json: bool) -> Result<(), io:
 }
 
 /// A recorded text without what a terminal would obey.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_direction(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same JSON without what a terminal would obey and JSON need not escape. Such a character is always in a string.
+fn harmless(json: String) -> String {
+    if !json.contains(is_late_control) {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if is_late_control(c) => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+fn is_late_control(c: char) -> bool {
+    ('\u{7f}'..='\u{9f}').contains(&c)
 }
 
 fn is_direction(c: char) -> bool {
@@ -85,8 +104,7 @@ impl Show {
         let trace = store.trace(trace_id)?.ok_or("the trace is gone")?;
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer_pretty(&mut out, &trace)?;
-            writeln!(out)?;
+            writeln!(out, "{}", harmless(serde_json::to_string_pretty(&trace)?))?;
         } else {
             write!(out, "{}", Tree::new(&data(&trace)?).colour(has_colour()))?;
         }
@@ -106,27 +124,28 @@ impl Show {
     }
 }
 
-/// The trace as the SDK knows it, as far as a tree shows it.
-fn data(trace: &StoredTrace) -> Result<TraceData, serde_json::Error> {
-    let mut value = serde_json::to_value(trace)?;
-    tidy(&mut value, &["name", "user_id", "session_id"]);
-    for span in value["spans"].as_array_mut().into_iter().flatten() {
-        tidy(span, &["name", "model", "error"]);
-    }
-    serde_json::from_value(value)
+/// The trace as the SDK knows it, as far as a tree shows it: without what is long, and what a terminal would obey.
+fn data(StoredTrace { row, spans, .. }: &StoredTrace) -> Result<TraceData, serde_json::Error> {
+    let shown = |text: &Option<String>| text.as_deref().map(plain);
+    let spans = spans.iter().map(|span| {
+        json!({
+            "span_id": span.span_id, "parent_span_id": span.parent_span_id, "name": plain(&span.name),
+            "kind": span.kind, "status": span.status, "model": shown(&span.model), "error": shown(&span.error),
+            "token_usage": span.token_usage.as_ref().and_then(counts),
+            "started_at": span.started_at, "ended_at": span.ended_at,
+        })
+    });
+    serde_json::from_value(json!({
+        "trace_id": row.trace_id, "name": plain(&row.name), "status": row.status, "started_at": row.started_at,
+        "ended_at": row.ended_at, "session_id": shown(&row.session_id), "user_id": shown(&row.user_id),
+        "tags": row.tags.iter().map(|tag| plain(tag)).collect::<Vec<_>>(), "spans": spans.collect::<Vec<_>>(),
+    }))
 }
 
-/// Removes what is long, and what a terminal would obey.
-fn tidy(value: &mut Value, shown: &[&str]) {
-    let Value::Object(fields) = value else {
-        return;
-    };
-    fields.retain(|name, _| !["input", "output"].contains(&name.as_str()));
-    for name in shown {
-        if let Some(Value::String(text)) = fields.get_mut(*name) {
-            *text = plain(text);
-        }
-    }
+/// What of a usage are counts: others may have written anything.
+fn counts(usage: &Raw) -> Option<BTreeMap<String, u32>> {
+    let usage: BTreeMap<String, Raw> = serde_json::from_str(usage.get()).ok()?;
+    Some(usage.into_iter().filter_map(|(name, count)| Some((name, count.get().parse().ok()?))).collect())
 }
 
 #[derive(Debug, Args)]

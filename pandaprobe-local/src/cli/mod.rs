@@ -12,6 +12,7 @@ use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{Store, TraceFilter, time::Micros};
+use looking::plain;
 
 /// Where the store is unless told otherwise: below the current folder.
 pub const DEFAULT_STORE: &str = ".pandaprobe/traces.db";
@@ -140,8 +141,9 @@ fn existing(path: &PathBuf) -> Result<Store, Box<dyn Error>> {
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    let json = error.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+    io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
 }
 
 /// Runs what changes the store.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use tracing::Level;
 
 use super::{Done, prune::Old};
 use crate::{LocalServer, ServerConfig};
@@ -41,6 +42,8 @@ impl Serve {
     }
 
     fn start(&self, store: PathBuf) -> Result<LocalServer, crate::ServerError> {
+        // What goes wrong while it serves, such as a full disk, is told here and not to clients.
+        tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(io::stderr).init();
         let mut config = ServerConfig::new(store).address(self.host).retention(self.old.retention());
         if let Some(port) = self.port {
             config = config.port(port);

@@ -14,6 +14,7 @@ use crate::{StoreError, wire::Refused};
 #[derive(Debug)]
 pub(crate) enum Failure {
     NotFound(&'static str),
+    Conflict(&'static str),
     Invalid(Vec<Refused>),
     Refused(String),
     Unreadable(String),
@@ -22,11 +23,11 @@ pub(crate) enum Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let detail = |status, detail: String| (status, Json(json!({"detail": detail}))).into_response();
         match self {
-            Self::NotFound(what) => detail(StatusCode::NOT_FOUND, format!("{what} not found")),
-            Self::Refused(why) => detail(StatusCode::UNPROCESSABLE_ENTITY, why),
-            Self::Unreadable(why) => detail(StatusCode::BAD_REQUEST, why),
+            Self::NotFound(what) => detail(StatusCode::NOT_FOUND, &format!("{what} not found")),
+            Self::Conflict(why) => detail(StatusCode::CONFLICT, why),
+            Self::Refused(why) => detail(StatusCode::UNPROCESSABLE_ENTITY, &why),
+            Self::Unreadable(why) => detail(StatusCode::BAD_REQUEST, &why),
             Self::Invalid(errors) => {
                 let errors: Vec<_> = errors
                     .into_iter()
@@ -35,9 +36,7 @@ impl IntoResponse for Failure {
                 let body = json!({"detail": "Validation error", "errors": errors});
                 (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
             }
-            Self::Store => {
-                detail(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot do that now".to_owned())
-            }
+            Self::Store => detail(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot do that now"),
         }
     }
 }
@@ -54,6 +53,11 @@ impl From<Refused> for Failure {
     fn from(error: Refused) -> Self {
         Self::Invalid(vec![error])
     }
+}
+
+/// An answer that says one thing.
+pub(super) fn detail(status: StatusCode, detail: &str) -> Response {
+    (status, Json(json!({"detail": detail}))).into_response()
 }
 
 /// An answer, or why there is none.

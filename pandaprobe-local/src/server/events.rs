@@ -12,8 +12,8 @@ use axum::{
 use futures_core::Stream;
 use tokio::sync::watch;
 
-use super::Shared;
-use crate::Store;
+use super::{Shared, blocking};
+use crate::{Store, store::Seen};
 
 /// How often the store is asked whether something changed, perhaps by another process.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -24,12 +24,12 @@ const AT_ONCE: i64 = 200;
 /// Tells whoever listens that something changed.
 #[derive(Clone)]
 pub(crate) struct Changes {
-    last: watch::Sender<i64>,
+    last: watch::Sender<Seen>,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { last: watch::Sender::new(0) }
+        Self { last: watch::Sender::new(Seen::default()) }
     }
 }
 
@@ -42,8 +42,7 @@ impl Changes {
                 // Without listeners, nothing is asked.
                 if last.receiver_count() > 0 {
                     let store = store.clone();
-                    let now = tokio::task::spawn_blocking(move || store.last_change()).await;
-                    if let Ok(Ok(now)) = now {
+                    if let Ok(now) = blocking(move || store.last_change()).await {
                         last.send_if_modified(|last| std::mem::replace(last, now) != now);
                     }
                 }
@@ -57,8 +56,10 @@ impl Changes {
 pub(super) async fn stream(
     State(shared): State<Shared>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let seen = shared.store.last_change().unwrap_or(0);
-    let events = Events { last: shared.changes.last.subscribe(), store: shared.store, seen };
+    let last = shared.changes.last.subscribe();
+    let store = shared.store.clone();
+    let seen = blocking(move || store.last_change()).await.unwrap_or_default();
+    let events = Events { last, store: shared.store, seen };
     let stream = futures_util::stream::unfold(events, |mut events| async {
         loop {
             if let Some(event) = events.next().await {
@@ -71,19 +72,17 @@ pub(super) async fn stream(
 }
 
 struct Events {
-    last: watch::Receiver<i64>,
+    last: watch::Receiver<Seen>,
     store: Store,
-    seen: i64,
+    seen: Seen,
 }
 
 impl Events {
-    /// What changed since the last event.
+    /// What changed since the last event. That traces were removed is told by an event without one.
     async fn next(&mut self) -> Option<Event> {
         let (store, seen) = (self.store.clone(), self.seen);
-        let read = tokio::task::spawn_blocking(move || store.changed_since(seen, AT_ONCE)).await;
-        let (traces, until) = read.ok()?.ok()?;
-        self.seen = until;
-        if traces.is_empty() {
+        let (traces, until) = blocking(move || store.changed_since(seen, AT_ONCE)).await.ok()?;
+        if until == std::mem::replace(&mut self.seen, until) {
             return None;
         }
         Event::default().event("traces").json_data(traces).ok()

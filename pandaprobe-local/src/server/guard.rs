@@ -10,10 +10,10 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 
-use super::{ServerConfig, ServerError};
+use super::{ServerConfig, ServerError, answer};
 
 /// The name of the cookie that carries the token of the viewer.
 const COOKIE: &str = "pandaprobe_local";
@@ -37,11 +37,11 @@ pub(super) fn of(config: &ServerConfig) -> Result<Guard, ServerError> {
 
 pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     if let Err(why) = guard.admit(request.headers()) {
-        return (StatusCode::FORBIDDEN, why).into_response();
+        return answer::detail(StatusCode::FORBIDDEN, why);
     }
     let shown = guard.shown(&request);
     if guard.token.is_some() && shown == Shown::Nothing && request.uri().path() != "/health" {
-        return (StatusCode::UNAUTHORIZED, r#"{"detail":"Missing credentials."}"#).into_response();
+        return answer::detail(StatusCode::UNAUTHORIZED, "Missing credentials.");
     }
     let mut response = next.run(request).await;
     protect(response.headers_mut());

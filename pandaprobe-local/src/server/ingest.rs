@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::IntoResponse,
 };
 use serde::Deserialize;
@@ -14,20 +14,15 @@ use super::{
     Shared,
     answer::{self, Answer, Failure},
     blocking,
-    query::{id, project},
+    query::{Project, id},
 };
 use crate::{
     StoredTrace,
-    exporter::DEFAULT_PROJECT,
     wire::{self, MAX_SPANS, Refused, SpanIn, TraceIn},
 };
 
-fn named(headers: &HeaderMap) -> String {
-    project(headers).unwrap_or_else(|| DEFAULT_PROJECT.to_owned())
-}
-
 /// A body, as bodies are refused: what is no JSON is one thing, what is other JSON another.
-fn body<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Answer<T> {
+pub(super) fn body<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Answer<T> {
     wire::parse(bytes).map_err(|error| match serde_json::from_slice::<&serde_json::value::RawValue>(bytes) {
         Ok(_) => error.into(),
         Err(_) => Failure::Unreadable("There was an error parsing the body".to_owned()),
@@ -36,18 +31,21 @@ fn body<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Answer<T> {
 
 pub(super) async fn post_trace(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
     let trace: TraceIn = body(&bytes)?;
     let trace_id = trace.trace_id;
-    shared.store.post_trace(named(&headers), trace).await?;
+    if !shared.store.post_trace(project.or_default(), trace).await? {
+        return Err(Failure::Conflict("the trace is another project's"));
+    }
     let accepted = json!({"trace_id": trace_id, "task_id": Uuid::new_v4()});
     Ok((StatusCode::ACCEPTED, answer::json(accepted)))
 }
 
 pub(super) async fn post_spans(
     State(shared): State<Shared>,
+    project: Project,
     Path(trace_id): Path<String>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
@@ -57,6 +55,7 @@ pub(super) async fn post_spans(
         let message = format!("List should have 1 to {MAX_SPANS} items, not {}", spans.len());
         return Err(Refused { field: "body".to_owned(), message }.into());
     }
+    project.trace(&shared, trace_id).await?;
     let span_ids: Vec<Uuid> = spans.iter().map(|span| span.span_id).collect();
     if !shared.store.post_spans(trace_id, spans).await? {
         return Err(Failure::NotFound("Trace"));
@@ -70,10 +69,11 @@ async fn stored(shared: Shared, trace_id: Uuid) -> Answer<StoredTrace> {
 
 pub(super) async fn patch_trace(
     State(shared): State<Shared>,
+    project: Project,
     Path(trace_id): Path<String>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = id(&trace_id)?;
+    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
     if !shared.store.patch_trace(trace_id, body(&bytes)?).await? {
         return Err(Failure::NotFound("Trace"));
     }
@@ -82,10 +82,11 @@ pub(super) async fn patch_trace(
 
 pub(super) async fn patch_span(
     State(shared): State<Shared>,
+    project: Project,
     Path((trace_id, span_id)): Path<(String, String)>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let (trace_id, span_id) = (id(&trace_id)?, id(&span_id)?);
+    let (trace_id, span_id) = (project.trace(&shared, id(&trace_id)?).await?, id(&span_id)?);
     if !shared.store.patch_span(trace_id, span_id, body(&bytes)?).await? {
         return Err(Failure::NotFound("Span"));
     }
@@ -95,9 +96,11 @@ pub(super) async fn patch_span(
 
 pub(super) async fn delete_trace(
     State(shared): State<Shared>,
+    project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    match shared.store.delete_traces(vec![id(&trace_id)?]).await? {
+    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
+    match shared.store.delete_traces(vec![trace_id]).await? {
         0 => Err(Failure::NotFound("Trace")),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -105,10 +108,10 @@ pub(super) async fn delete_trace(
 
 pub(super) async fn delete_session(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     Path(session_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    match shared.store.delete_session(project(&headers), session_id).await? {
+    match shared.store.delete_session(project.asked(), session_id).await? {
         0 => Err(Failure::NotFound("Session")),
         deleted => Ok(answer::json(json!({"deleted": deleted}))),
     }
@@ -134,13 +137,23 @@ impl Batch {
     }
 }
 
-pub(super) async fn delete_batch(State(shared): State<Shared>, bytes: Bytes) -> Answer<impl IntoResponse> {
-    let deleted = shared.store.delete_traces(Batch::parse(&bytes)?.trace_ids).await?;
+pub(super) async fn delete_batch(
+    State(shared): State<Shared>,
+    project: Project,
+    bytes: Bytes,
+) -> Answer<impl IntoResponse> {
+    let trace_ids = project.its(&shared, Batch::parse(&bytes)?.trace_ids).await?;
+    let deleted = shared.store.delete_traces(trace_ids).await?;
     Ok(answer::json(json!({"deleted": deleted})))
 }
 
-pub(super) async fn tag_batch(State(shared): State<Shared>, bytes: Bytes) -> Answer<impl IntoResponse> {
+pub(super) async fn tag_batch(
+    State(shared): State<Shared>,
+    project: Project,
+    bytes: Bytes,
+) -> Answer<impl IntoResponse> {
     let Batch { trace_ids, add_tags, remove_tags } = Batch::parse(&bytes)?;
+    let trace_ids = project.its(&shared, trace_ids).await?;
     let updated = shared.store.change_tags(trace_ids, add_tags, remove_tags).await?;
     Ok(answer::json(json!({"updated": updated})))
 }

@@ -6,6 +6,7 @@ mod guard;
 mod ingest;
 mod query;
 mod read;
+mod room;
 mod scores;
 
 use std::{
@@ -23,11 +24,13 @@ use axum::{
     middleware,
     routing::{get, patch, post},
 };
+use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{Retention, Store, StoreError, view};
 use events::Changes;
 use guard::Guard;
+use room::Room;
 
 /// The port that is tried first.
 pub const DEFAULT_PORT: u16 = 4100;
@@ -281,10 +284,11 @@ fn app(shared: Shared, guard: Guard) -> Router {
         )
         .route("/evaluations/analytics/trace-scores/summary", get(scores::summary))
         .route("/events", get(events::stream))
-        .route("/health", get(|| async { r#"{"status":"ok"}"# }));
+        .route("/health", get(|| async { answer::json(json!({"status": "ok"})) }));
     api.merge(view::routes())
         .fallback(answer::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(Room::default(), room::wait))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check))
         .with_state(shared)
 }

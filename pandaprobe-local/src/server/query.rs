@@ -2,14 +2,19 @@
 
 use std::fmt::Display;
 
-use axum::{
-    extract::{FromRequestParts, OptionalFromRequestParts},
-    http::{HeaderMap, request::Parts},
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
 
-use super::answer::{Answer, Failure};
-use crate::{time::Micros, wire::Refused};
+use super::{
+    Shared,
+    answer::{Answer, Failure},
+    blocking,
+};
+use crate::{
+    exporter::DEFAULT_PROJECT,
+    time::Micros,
+    wire::{MAX_ID, Refused},
+};
 
 /// The names and values of a query, in order. A name may be there more than once.
 pub(crate) struct Asked(Vec<(String, String)>);
@@ -19,14 +24,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default()))
-    }
-}
-
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Asked {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Failure> {
-        Ok(parts.uri.query().map(Self::parse))
     }
 }
 
@@ -70,12 +67,31 @@ impl Asked {
         self.read(name, |text| serde_json::from_value(text.into()).ok())
     }
 
+    /// Yes or no, as people write it.
+    pub(crate) fn flag(&self, name: &str) -> Answer<Option<bool>> {
+        self.read(name, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+            "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// One of these.
+    pub(crate) fn one_of(&self, name: &str, words: &[&str]) -> Answer<Option<String>> {
+        self.read(name, |word| words.contains(&word).then(|| word.to_owned()))
+    }
+
     /// Which part of a list.
     pub(crate) fn part(&self) -> Answer<(i64, i64)> {
-        let limit = self.parsed("limit")?.unwrap_or(50);
+        self.part_of(50, 200)
+    }
+
+    /// Which part of a list, with so many in it, or at most so many.
+    pub(crate) fn part_of(&self, usual: i64, most: i64) -> Answer<(i64, i64)> {
+        let limit = self.parsed("limit")?.unwrap_or(usual);
         let offset = self.parsed("offset")?.unwrap_or(0);
-        if !(1..=200).contains(&limit) {
-            return Err(refused("limit", "Input should be between 1 and 200"));
+        if !(1..=most).contains(&limit) {
+            return Err(refused("limit", format!("Input should be between 1 and {most}")));
         }
         if offset < 0 {
             return Err(refused("offset", "Input should be greater than or equal to 0"));
@@ -98,8 +114,61 @@ pub(crate) fn id(text: &str) -> Answer<Uuid> {
     })
 }
 
-/// The project that a client names, if it names one.
-pub(crate) fn project(headers: &HeaderMap) -> Option<String> {
-    let name = headers.get("x-project-name")?.to_str().ok()?.trim();
-    (!name.is_empty()).then(|| name.to_owned())
+/// The project that a client names, if it names one. What it then asks for is of that project, or is not there.
+pub(crate) struct Project(Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Project {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let Some(name) = parts.headers.get("x-project-name") else {
+            return Ok(Self(None));
+        };
+        let name = String::from_utf8_lossy(name.as_bytes()).trim().to_owned();
+        let is_inner = |c: char| c.is_ascii_alphanumeric() || " _.'-".contains(c);
+        let ends = [name.chars().next(), name.chars().next_back()];
+        let is_name = name.len() <= MAX_ID && name.chars().all(is_inner);
+        match ends.into_iter().flatten().all(|c| c.is_ascii_alphanumeric()) && is_name {
+            true if name.is_empty() => Ok(Self(None)),
+            true => Ok(Self(Some(name))),
+            false => Err(Failure::Refused("X-Project-Name is no name of a project".to_owned())),
+        }
+    }
+}
+
+impl Project {
+    /// Its name, for what is asked.
+    pub(crate) fn asked(self) -> Option<String> {
+        self.0
+    }
+
+    /// Its name, for what is new.
+    pub(crate) fn or_default(self) -> String {
+        self.0.unwrap_or_else(|| DEFAULT_PROJECT.to_owned())
+    }
+
+    /// Of these traces, those that may be meant.
+    pub(crate) async fn its(&self, shared: &Shared, trace_ids: Vec<Uuid>) -> Answer<Vec<Uuid>> {
+        let Some(project) = self.0.clone() else {
+            return Ok(trace_ids);
+        };
+        let store = shared.store.clone();
+        let its = blocking(move || store.traces_of(&project, trace_ids)).await?;
+        Ok(its)
+    }
+
+    /// The trace, if it may be meant.
+    pub(crate) async fn trace(&self, shared: &Shared, trace_id: Uuid) -> Answer<Uuid> {
+        self.its(shared, vec![trace_id]).await?.pop().ok_or(Failure::NotFound("Trace"))
+    }
+
+    /// The score, if it may be meant.
+    pub(crate) async fn score(&self, shared: &Shared, score_id: Uuid) -> Answer<Uuid> {
+        let store = shared.store.clone();
+        let score = blocking(move || store.score(score_id)).await?.ok_or(Failure::NotFound("Score"))?;
+        match &self.0 {
+            Some(project) if *project != score.project => Err(Failure::NotFound("Score")),
+            _ => Ok(score_id),
+        }
+    }
 }

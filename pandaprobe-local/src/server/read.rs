@@ -2,7 +2,6 @@
 
 use axum::{
     extract::{Path, State},
-    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -11,9 +10,9 @@ use super::{
     Shared,
     answer::{self, Answer, Failure},
     blocking,
-    query::{Asked, id, project},
+    query::{Asked, Project, id},
 };
-use crate::{Granularity, Order, SessionFilter, SessionRow, SortBy, StoredTrace, TraceFilter};
+use crate::{Granularity, Order, SessionFilter, SessionRow, SortBy, StoredTrace, TraceFilter, wire};
 
 /// Which traces an address means.
 pub(crate) fn filter(asked: &Asked, project: Option<String>) -> Answer<TraceFilter> {
@@ -21,9 +20,7 @@ pub(crate) fn filter(asked: &Asked, project: Option<String>) -> Answer<TraceFilt
         project,
         session_id: asked.text("session_id"),
         user_id: asked.text("user_id"),
-        status: asked.read("status", |word| {
-            ["PENDING", "RUNNING", "COMPLETED", "ERROR"].contains(&word).then(|| word.to_owned())
-        })?,
+        status: asked.one_of("status", wire::TRACE_STATUSES)?,
         tags: asked.all("tags"),
         name: asked.text("name"),
         started_after: asked.time("started_after")?,
@@ -34,10 +31,10 @@ pub(crate) fn filter(asked: &Asked, project: Option<String>) -> Answer<TraceFilt
 
 pub(super) async fn traces(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let filter = filter(&asked, project(&headers))?;
+    let filter = filter(&asked, project.asked())?;
     let sort = asked.word("sort_by")?.unwrap_or(SortBy::StartedAt);
     let order = asked.word("sort_order")?.unwrap_or(Order::Desc);
     let part = asked.part()?;
@@ -47,19 +44,20 @@ pub(super) async fn traces(
 
 pub(super) async fn trace(
     State(shared): State<Shared>,
+    project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = id(&trace_id)?;
+    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
     let trace = blocking(move || shared.store.trace(trace_id)).await?;
     Ok(answer::json(trace.ok_or(Failure::NotFound("Trace"))?))
 }
 
 pub(super) async fn users(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let filter = TraceFilter { project: project(&headers), ..TraceFilter::default() };
+    let filter = TraceFilter { project: project.asked(), ..TraceFilter::default() };
     let part = asked.part()?;
     Ok(answer::json(blocking(move || shared.store.users(&filter, part)).await?))
 }
@@ -75,10 +73,10 @@ fn between(asked: &Asked, project: Option<String>) -> Answer<(TraceFilter, Granu
 
 pub(super) async fn analytics(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<Response> {
-    let (filter, granularity) = between(&asked, project(&headers))?;
+    let (filter, granularity) = between(&asked, project.asked())?;
     let store = shared.store;
     let metric = asked.text("metric").unwrap_or_else(|| "volume".to_owned());
     Ok(match metric.as_str() {
@@ -95,12 +93,12 @@ pub(super) async fn analytics(
 
 pub(super) async fn sessions(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
     let filter = SessionFilter {
         traces: TraceFilter {
-            project: project(&headers),
+            project: project.asked(),
             user_id: asked.text("user_id"),
             tags: asked.all("tags"),
             started_after: asked.time("started_after")?,
@@ -108,9 +106,9 @@ pub(super) async fn sessions(
             ..TraceFilter::default()
         },
         query: asked.text("query"),
-        has_error: asked.parsed("has_error")?,
+        has_error: asked.flag("has_error")?,
     };
-    let sort = asked.text("sort_by").unwrap_or_default();
+    let sort = asked.one_of("sort_by", &["recent", "trace_count", "latency", "cost"])?.unwrap_or_default();
     let order = asked.word("sort_order")?.unwrap_or(Order::Desc);
     let part = asked.part()?;
     Ok(answer::json(blocking(move || shared.store.sessions(&filter, &sort, order, part)).await?))
@@ -125,11 +123,11 @@ struct SessionDetail {
 
 pub(super) async fn session(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     Path(session_id): Path<String>,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let (project, part) = (project(&headers), asked.part()?);
+    let (project, part) = (project.asked(), asked.part_of(200, 1_000)?);
     let found = blocking(move || shared.store.session(project.as_deref(), &session_id, part)).await?;
     let (session, traces) = found.ok_or(Failure::NotFound("Session"))?;
     Ok(answer::json(SessionDetail { session, traces }))
@@ -137,10 +135,10 @@ pub(super) async fn session(
 
 pub(super) async fn session_analytics(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let (filter, granularity) = between(&asked, project(&headers))?;
+    let (filter, granularity) = between(&asked, project.asked())?;
     let buckets = blocking(move || shared.store.session_volume(&filter, granularity)).await?;
     Ok(answer::json(buckets))
 }

@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::IntoResponse,
 };
 
@@ -11,32 +11,37 @@ use super::{
     Shared,
     answer::{self, Answer, Failure},
     blocking,
-    query::{Asked, id, project},
+    ingest::body,
+    query::{Asked, Project, id},
 };
-use crate::{ScoreFilter, exporter::DEFAULT_PROJECT, wire, wire::ScoreIn};
+use crate::{
+    ScoreFilter,
+    wire::{self, ScoreIn},
+};
 
 pub(super) async fn post_score(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let score: ScoreIn = wire::parse(&bytes)?;
+    let score: ScoreIn = body(&bytes)?;
     if let Some(wrong) = score.refused() {
         return Err(Failure::Refused(wrong.to_owned()));
     }
-    let project = project(&headers).unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
-    let posted = shared.store.post_score(project, score).await?.ok_or(Failure::NotFound("Trace"))?;
+    project.trace(&shared, score.trace_id).await?;
+    let posted = shared.store.post_score(score).await?.ok_or(Failure::NotFound("Trace"))?;
     let score = blocking(move || shared.store.score(posted)).await?;
     Ok((StatusCode::CREATED, answer::json(score)))
 }
 
 pub(super) async fn patch_score(
     State(shared): State<Shared>,
+    project: Project,
     Path(score_id): Path<String>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let score_id = id(&score_id)?;
-    match shared.store.patch_score(score_id, wire::parse(&bytes)?).await? {
+    let score_id = project.score(&shared, id(&score_id)?).await?;
+    match shared.store.patch_score(score_id, body(&bytes)?).await? {
         None => Err(Failure::NotFound("Score")),
         Some(Err(wrong)) => Err(Failure::Refused(wrong.to_owned())),
         Some(Ok(())) => Ok(answer::json(blocking(move || shared.store.score(score_id)).await?)),
@@ -45,9 +50,11 @@ pub(super) async fn patch_score(
 
 pub(super) async fn delete_score(
     State(shared): State<Shared>,
+    project: Project,
     Path(score_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    match shared.store.delete_score(id(&score_id)?).await? {
+    let score_id = project.score(&shared, id(&score_id)?).await?;
+    match shared.store.delete_score(score_id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Failure::NotFound("Score")),
     }
@@ -58,8 +65,8 @@ fn filter(asked: &Asked, project: Option<String>) -> Answer<ScoreFilter> {
         project,
         trace_id: asked.parsed("trace_id")?,
         name: asked.text("name"),
-        source: asked.text("source"),
-        data_type: asked.text("data_type"),
+        source: asked.one_of("source", wire::SOURCES)?,
+        data_type: asked.one_of("data_type", wire::DATA_TYPES)?,
         environment: asked.text("environment"),
         date_from: asked.time("date_from")?,
         date_to: asked.time("date_to")?,
@@ -68,26 +75,30 @@ fn filter(asked: &Asked, project: Option<String>) -> Answer<ScoreFilter> {
 
 pub(super) async fn scores(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let (filter, part) = (filter(&asked, project(&headers))?, asked.part()?);
+    let (filter, part) = (filter(&asked, project.asked())?, asked.part()?);
     Ok(answer::json(blocking(move || shared.store.scores(&filter, part)).await?))
 }
 
 pub(super) async fn scores_of(
     State(shared): State<Shared>,
+    project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = id(&trace_id)?;
-    Ok(answer::json(blocking(move || shared.store.scores_of(trace_id)).await?))
+    let scores = match project.its(&shared, vec![id(&trace_id)?]).await?.pop() {
+        Some(trace_id) => blocking(move || shared.store.scores_of(trace_id)).await?,
+        None => Vec::new(),
+    };
+    Ok(answer::json(scores))
 }
 
 pub(super) async fn summary(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    project: Project,
     asked: Asked,
 ) -> Answer<impl IntoResponse> {
-    let filter = filter(&asked, project(&headers))?;
+    let filter = filter(&asked, project.asked())?;
     Ok(answer::json(blocking(move || shared.store.score_summaries(&filter)).await?))
 }

@@ -277,23 +277,20 @@ impl Bucket {
 
 /// Fills in what the latencies of a bucket, which are in order, add up to.
 fn spread(bucket: Option<&mut Bucket>, latencies: &mut Vec<f64>) {
-    if let Some(bucket) = bucket.filter(|_| !latencies.is_empty()) {
-        let at = |share: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "an index into what is in memory"
-            )]
-            let index = ((latencies.len() - 1) as f64 * share).round() as usize;
-            latencies.get(index).copied()
-        };
+    if let (Some(bucket), Some([half, most, nearly_all])) = (bucket, percentiles(latencies)) {
         #[expect(clippy::cast_precision_loss, reason = "a number of traces")]
         let count = latencies.len() as f64;
         bucket.avg_latency_ms = Some(latencies.iter().sum::<f64>() / count);
-        bucket.p50_latency_ms = at(0.5);
-        bucket.p90_latency_ms = at(0.9);
-        bucket.p99_latency_ms = at(0.99);
+        bucket.p50_latency_ms = Some(half);
+        bucket.p90_latency_ms = Some(most);
+        bucket.p99_latency_ms = Some(nearly_all);
     }
     latencies.clear();
+}
+
+/// What half, nine in ten and 99 in 100 of these, which are in order, stay under.
+pub(super) fn percentiles(latencies: &[f64]) -> Option<[f64; 3]> {
+    let last = latencies.len().checked_sub(1)?;
+    let at = |hundredths: usize| latencies.get((last * hundredths + 50) / 100).copied().unwrap_or_default();
+    Some([at(50), at(90), at(99)])
 }

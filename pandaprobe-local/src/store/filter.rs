@@ -4,7 +4,7 @@ use rusqlite::{ToSql, types::Value};
 use serde::Deserialize;
 
 use super::words;
-use crate::time::Micros;
+use crate::{time::Micros, wire};
 
 /// Which traces. What is not said does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +90,9 @@ pub struct Page<T> {
     pub offset: i64,
 }
 
+/// The longest text that can be in a name or an id, in bytes.
+const MAX_LIKE: usize = 4 * wire::MAX_NAME;
+
 /// Conditions in SQL, and their values.
 #[derive(Default)]
 pub(super) struct Where {
@@ -102,6 +105,16 @@ impl Where {
     pub(super) fn and(&mut self, condition: &str, value: impl Into<Value>) {
         self.conditions.push(condition.to_owned());
         self.values.push(value.into());
+    }
+
+    /// `text` is in the column.
+    pub(super) fn and_like(&mut self, column: &str, text: &str) {
+        // SQLite refuses a pattern that is very long. Nothing that is searched so is.
+        if text.len() > MAX_LIKE {
+            self.and_plain("FALSE");
+        } else {
+            self.and(&format!("{column} LIKE ? ESCAPE '\\'"), format!("%{}%", escaped(text)));
+        }
     }
 
     pub(super) fn and_plain(&mut self, condition: &str) {
@@ -132,7 +145,7 @@ impl TraceFilter {
         text("traces.id IN (SELECT id FROM spans WHERE model = ?)", &self.model);
         text("traces.trace_id IN (SELECT trace_id FROM scores WHERE name = ?)", &self.score);
         if let Some(name) = &self.name {
-            all.and("traces.name LIKE ? ESCAPE '\\'", format!("%{}%", escaped(name)));
+            all.and_like("traces.name", name);
         }
         match self.query.as_deref().map(words::query) {
             Some(Some(query)) => {

@@ -1,6 +1,8 @@
 //! The store: one SQLite file.
 
 mod analytics;
+#[cfg(feature = "server")]
+mod changes;
 mod filter;
 mod prune;
 mod read;
@@ -21,12 +23,14 @@ use std::{
 };
 
 pub use analytics::{Bucket, Granularity, ModelUse, NameUse, SessionBucket, TokenBucket};
+#[cfg(feature = "server")]
+pub(crate) use changes::Seen;
 pub use filter::{Order, Page, SortBy, TraceFilter};
 pub use prune::{Pruned, Retention};
 pub use read::{SpanRow, StoredTrace, TraceRow};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 #[cfg(feature = "cli")]
-pub(crate) use scores::post_score_once;
+pub(crate) use scores::import_score;
 pub use scores::{Score, ScoreFilter, ScoreSummary};
 pub use sessions::{SessionFilter, SessionRow, UserRow};
 use tokio::sync::oneshot;
@@ -49,6 +53,9 @@ pub enum StoreError {
     /// The folder or the file cannot be made.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// It is a database of something else, and is left as it is.
+    #[error("the file is another program's database")]
+    Foreign,
     /// A newer version of this program made the store.
     #[error("the store is of version {version}, and this program knows {known} at most")]
     Newer {
@@ -77,33 +84,31 @@ struct Inner {
     path: PathBuf,
     writer: Mutex<Option<mpsc::Sender<Change>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<(FileId, Connection)>>,
 }
 
-/// Makes a change, and gives what tells of it once it is in the file.
-type Change = Box<dyn FnOnce(&Connection) -> Told + Send>;
+/// Which file it is that a path leads to.
+type FileId = Option<(u64, u64)>;
+
+/// Makes a change, or hears why none can be made, and gives what tells of it once it is in the file.
+type Change = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Told + Send>;
 type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 impl Store {
-    /// Opens the store in that file. The file and its folder are made if they are not there; an older store is brought up to
-    /// date.
+    /// Opens the store in that file. The file and its folder are made if they are not there, or are gone when something is
+    /// written; an older store is brought up to date.
     ///
     /// # Errors
     ///
-    /// If that cannot be done, or the store is newer than this program.
+    /// If that cannot be done, the store is newer than this program, or the file is a database of another.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut connection = connect(&path, OpenFlags::default())?;
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        schema::migrate(&mut connection)?;
+        // Whoever uses it may go to another folder.
+        let path = std::path::absolute(path)?;
+        let mut own = Writer::open(&path)?;
         let (writer, changes) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("pandaprobe-store".to_owned())
-            .spawn(move || write_all(&mut connection, &changes))?;
+            .spawn(move || own.write_all(&changes))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path,
@@ -146,7 +151,7 @@ impl Store {
     {
         let (tell, done) = oneshot::channel();
         let change: Change = Box::new(move |connection| {
-            let made = alone(connection, f);
+            let made = connection.and_then(|connection| alone(connection, f));
             Box::new(move |committed| {
                 let _ = tell.send(committed.and(made));
             })
@@ -162,9 +167,14 @@ impl Store {
         &self,
         f: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let reader = lock(&self.inner.readers).pop();
+        let file = file_id(&self.inner.path);
+        let reader = {
+            let readers = &mut *lock(&self.inner.readers);
+            readers.retain(|(of, _)| *of == file);
+            readers.pop()
+        };
         let mut reader = match reader {
-            Some(reader) => reader,
+            Some((_, reader)) => reader,
             None => {
                 connect(&self.inner.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
             }
@@ -174,7 +184,7 @@ impl Store {
         drop(transaction);
         let readers = &mut *lock(&self.inner.readers);
         if readers.len() < 8 {
-            readers.push(reader);
+            readers.push((file, reader));
         }
         Ok(read)
     }
@@ -202,6 +212,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // What was committed survives the end of the process; of the machine, it may lose the last moments.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // How much of the log is kept for what comes next.
+    connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
     connection.pragma_update(None, "cache_size", -32_000)?;
     connection.pragma_update(None, "mmap_size", 256 << 20)?;
     Ok(connection)
@@ -219,39 +231,82 @@ fn alone<T>(
     made
 }
 
-/// Makes changes as they come, those that wait in one transaction.
-fn write_all(connection: &mut Connection, changes: &mpsc::Receiver<Change>) {
-    while let Ok(first) = changes.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(next) = changes.try_recv()
-        {
-            batch.push(next);
+/// What writes.
+struct Writer {
+    path: PathBuf,
+    file: FileId,
+    connection: Connection,
+}
+
+impl Writer {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
         }
-        let mut told = Vec::with_capacity(batch.len());
-        let committed = commit(connection, batch, &mut told);
+        let mut connection = connect(path, OpenFlags::default())?;
+        schema::bring_up_to_date(&mut connection)?;
+        Ok(Self { path: path.to_owned(), file: file_id(path), connection })
+    }
+
+    /// Makes changes as they come, those that wait in one transaction.
+    fn write_all(&mut self, changes: &mpsc::Receiver<Change>) {
+        while let Ok(first) = changes.recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(next) = changes.try_recv()
+            {
+                batch.push(next);
+            }
+            self.write(batch);
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Change>) {
+        let (told, committed): (Vec<Told>, _) = match self.begin() {
+            Ok(transaction) => {
+                let told = batch.into_iter().map(|change| change(Ok(&transaction))).collect();
+                (told, transaction.commit().map_err(StoreError::from))
+            }
+            Err(error) => (batch.into_iter().map(|change| change(Err(error.again()))).collect(), Ok(())),
+        };
         for tell in told {
-            tell(committed.as_ref().copied().map_err(|error| StoreError::Sqlite(same(error))));
+            tell(committed.as_ref().copied().map_err(StoreError::again));
+        }
+    }
+
+    /// Begins a transaction in the file that is at the path: the one that was opened may have been removed since.
+    fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
+        if file_id(&self.path) != self.file {
+            tracing::warn!("the store was removed while it was open, and is made anew");
+            *self = Self::open(&self.path)?;
+        }
+        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+impl StoreError {
+    /// The same error, for each of those whom it concerns.
+    fn again(&self) -> Self {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+                Self::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
+            }
+            other => Self::Io(std::io::Error::other(other.to_string())),
         }
     }
 }
 
-fn commit(
-    connection: &mut Connection,
-    batch: Vec<Change>,
-    told: &mut Vec<Told>,
-) -> Result<(), rusqlite::Error> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    told.extend(batch.into_iter().map(|change| change(&transaction)));
-    transaction.commit()
+#[cfg(unix)]
+fn file_id(path: &Path) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
-/// The same error for each of those whose transaction failed.
-fn same(error: &rusqlite::Error) -> rusqlite::Error {
-    match error {
-        rusqlite::Error::SqliteFailure(code, text) => rusqlite::Error::SqliteFailure(*code, text.clone()),
-        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
-    }
+/// Elsewhere a file that is open cannot be removed.
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> FileId {
+    None
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

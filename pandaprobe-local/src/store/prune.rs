@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, write::remove};
 use crate::time::Micros;
 
 /// How long and how much is kept. What is not said does not matter.
@@ -91,13 +91,7 @@ fn prune_some(connection: &Connection, retention: Retention) -> Result<usize, St
         }
     }
     for id in &ids {
-        connection.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
-        connection
-            .prepare_cached(
-                "DELETE FROM scores WHERE trace_id = (SELECT trace_id FROM traces WHERE id = ?1)",
-            )?
-            .execute([id])?;
-        connection.prepare_cached("DELETE FROM traces WHERE id = ?1")?.execute([id])?;
+        remove(connection, *id)?;
     }
     Ok(ids.len())
 }

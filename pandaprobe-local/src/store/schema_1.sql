@@ -33,6 +33,13 @@ CREATE INDEX traces_by_cost ON traces (total_cost);
 CREATE INDEX traces_by_project ON traces (project, started_at);
 CREATE INDEX traces_by_change ON traces (changed_at);
 
+-- How many traces were removed: what tells that a list has become shorter.
+CREATE TABLE removals (count INTEGER NOT NULL) STRICT;
+INSERT INTO removals VALUES (0);
+CREATE TRIGGER removed AFTER DELETE ON traces BEGIN
+    UPDATE removals SET count = count + 1;
+END;
+
 -- What is long, apart from what lists are made of.
 CREATE TABLE trace_content (
     id INTEGER PRIMARY KEY REFERENCES traces (id) ON DELETE CASCADE,
@@ -50,8 +57,10 @@ CREATE INDEX trace_tags_by_trace ON trace_tags (id);
 
 CREATE TABLE spans (
     sid INTEGER PRIMARY KEY,
-    span_id TEXT NOT NULL UNIQUE,
+    span_id TEXT NOT NULL,
     id INTEGER NOT NULL REFERENCES traces (id) ON DELETE CASCADE,
+    -- How much of it there is, in bytes.
+    bytes INTEGER NOT NULL DEFAULT 0,
     parent_span_id TEXT,
     name TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -63,7 +72,8 @@ CREATE TABLE spans (
     error TEXT,
     prompt_tokens INTEGER NOT NULL DEFAULT 0,
     completion_tokens INTEGER NOT NULL DEFAULT 0,
-    total_cost REAL NOT NULL DEFAULT 0
+    total_cost REAL NOT NULL DEFAULT 0,
+    UNIQUE (id, span_id)
 ) STRICT;
 CREATE INDEX spans_by_trace ON spans (id, started_at, span_id);
 CREATE INDEX spans_by_model ON spans (model, started_at) WHERE model IS NOT NULL;
@@ -83,7 +93,6 @@ CREATE TABLE scores (
     id INTEGER PRIMARY KEY,
     score_id TEXT NOT NULL UNIQUE,
     trace_id TEXT NOT NULL,
-    project TEXT NOT NULL,
     name TEXT NOT NULL,
     value TEXT,
     number REAL,

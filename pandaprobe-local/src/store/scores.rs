@@ -1,10 +1,15 @@
 //! Scores.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Page, Store, StoreError, filter::Where, read::raw};
+use super::{
+    Page, Store, StoreError,
+    filter::Where,
+    read::raw,
+    write::{find, touch},
+};
 use crate::{
     time::Micros,
     wire::{Raw, ScoreIn, ScorePatch, refused_value},
@@ -17,6 +22,9 @@ pub struct Score {
     pub id: String,
     /// The trace that it judges.
     pub trace_id: String,
+    /// The trace's project.
+    #[serde(skip)]
+    pub project: String,
     /// What is judged.
     pub name: String,
     /// The judgement.
@@ -90,8 +98,8 @@ pub struct ScoreSummary {
 }
 
 const SCORE: &str = "score_id, scores.trace_id, scores.name, value, source, created_at, data_type, reason,
-    traces.environment, scores.metadata, updated_at";
-const FROM: &str = "FROM scores LEFT JOIN traces ON traces.trace_id = scores.trace_id";
+    traces.environment, scores.metadata, updated_at, traces.project";
+const FROM: &str = "FROM scores JOIN traces ON traces.trace_id = scores.trace_id";
 
 fn score(row: &Row<'_>) -> Result<Score, rusqlite::Error> {
     Ok(Score {
@@ -111,13 +119,17 @@ fn score(row: &Row<'_>) -> Result<Score, rusqlite::Error> {
         config_id: None,
         metadata: raw(row, 9)?.unwrap_or_default(),
         updated_at: Micros(row.get(10)?),
+        project: row.get(11)?,
     })
 }
 
 impl Store {
     /// Stores a score; `None` if there is no such trace.
-    pub async fn post_score(&self, project: String, score: ScoreIn) -> Result<Option<Uuid>, StoreError> {
-        self.change(move |connection| post_score(connection, &project, &score)).await
+    pub async fn post_score(&self, score: ScoreIn) -> Result<Option<Uuid>, StoreError> {
+        let score_id = Uuid::new_v4();
+        self.change(move |connection| post_score(connection, &score, score_id, Micros::now()))
+            .await
+            .map(|is_known| is_known.then_some(score_id))
     }
 
     /// Changes a score, which is then an annotation. `Ok(None)`: there is none; an inner error says what is wrong with the value.
@@ -152,6 +164,7 @@ impl Store {
                     metadata,
                     Micros::now().0,
                 ])?;
+            touch_trace_of(connection, score_id)?;
             Ok(Some(Ok(())))
         })
         .await
@@ -160,6 +173,7 @@ impl Store {
     /// Removes a score; `false` if there is none.
     pub async fn delete_score(&self, score_id: Uuid) -> Result<bool, StoreError> {
         self.change(move |connection| {
+            touch_trace_of(connection, score_id)?;
             Ok(connection.execute("DELETE FROM scores WHERE score_id = ?1", [score_id.to_string()])? > 0)
         })
         .await
@@ -251,26 +265,45 @@ impl Store {
     }
 }
 
-/// [`Store::post_score`].
-pub(crate) fn post_score(
-    connection: &rusqlite::Connection,
-    project: &str,
+/// Stores a score that was exported, unless it is there. One that does not say which it is, is there if one says the same.
+/// `false` if there is no such trace.
+#[cfg(feature = "cli")]
+pub(crate) fn import_score(
+    connection: &Connection,
     score: &ScoreIn,
-) -> Result<Option<Uuid>, StoreError> {
-    let Some(id) = super::write::find(connection, score.trace_id)? else {
-        return Ok(None);
+    score_id: Option<Uuid>,
+    created_at: Option<Micros>,
+) -> Result<bool, StoreError> {
+    let same = "SELECT EXISTS (SELECT 1 FROM scores WHERE trace_id = ?1 AND name = ?2 AND value IS ?3 AND source = ?4
+                AND reason IS ?5)";
+    let values = params![score.trace_id.to_string(), score.name, score.value, score.source, score.reason];
+    if score_id.is_none() && connection.prepare_cached(same)?.query_row(values, |row| row.get(0))? {
+        return Ok(true);
+    }
+    let score_id = score_id.unwrap_or_else(Uuid::new_v4);
+    post_score(connection, score, score_id, created_at.unwrap_or_else(Micros::now))
+}
+
+/// Stores a score, unless there is one of that id. `false` if there is no such trace.
+fn post_score(
+    connection: &Connection,
+    score: &ScoreIn,
+    score_id: Uuid,
+    created_at: Micros,
+) -> Result<bool, StoreError> {
+    let Some(id) = find(connection, score.trace_id)? else {
+        return Ok(false);
     };
-    let score_id = Uuid::new_v4();
     connection
         .prepare_cached(
-            "INSERT INTO scores (score_id, trace_id, project, name, value, number, data_type, source, reason,
-                                 metadata, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+            "INSERT INTO scores (score_id, trace_id, name, value, number, data_type, source, reason, metadata,
+                                 created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
+             ON CONFLICT (score_id) DO NOTHING",
         )?
         .execute(params![
             score_id.to_string(),
             score.trace_id.to_string(),
-            project,
             score.name,
             score.value,
             number(&score.data_type, &score.value),
@@ -278,24 +311,20 @@ pub(crate) fn post_score(
             score.source,
             score.reason,
             serde_json::to_string(&score.metadata)?,
-            Micros::now().0,
+            created_at.0,
         ])?;
-    super::write::touch(connection, id)?;
-    Ok(Some(score_id))
+    touch(connection, id)?;
+    Ok(true)
 }
 
-/// [`post_score`], unless the same judgement is there already. `false` if there is no such trace.
-#[cfg(feature = "cli")]
-pub(crate) fn post_score_once(
-    connection: &rusqlite::Connection,
-    project: &str,
-    score: &ScoreIn,
-) -> Result<bool, StoreError> {
-    let same = "SELECT EXISTS (SELECT 1 FROM scores WHERE trace_id = ?1 AND name = ?2 AND value IS ?3 AND source = ?4
-                AND reason IS ?5)";
-    let values = params![score.trace_id.to_string(), score.name, score.value, score.source, score.reason];
-    let is_there: bool = connection.prepare_cached(same)?.query_row(values, |row| row.get(0))?;
-    Ok(is_there || post_score(connection, project, score)?.is_some())
+/// Marks the trace of a score as changed.
+fn touch_trace_of(connection: &Connection, score_id: Uuid) -> Result<(), StoreError> {
+    let mut find = connection
+        .prepare_cached("SELECT traces.id FROM scores JOIN traces USING (trace_id) WHERE score_id = ?1")?;
+    match find.query_row([score_id.to_string()], |row| row.get(0)).optional()? {
+        Some(id) => touch(connection, id),
+        None => Ok(()),
+    }
 }
 
 fn number(data_type: &str, value: &str) -> Option<f64> {
@@ -323,7 +352,7 @@ impl ScoreFilter {
             all.and("scores.trace_id = ?", trace_id.to_string());
         }
         for (condition, value) in [
-            ("scores.project = ?", &self.project),
+            ("traces.project = ?", &self.project),
             ("scores.name = ?", &self.name),
             ("source = ?", &self.source),
             ("data_type = ?", &self.data_type),

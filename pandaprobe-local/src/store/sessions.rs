@@ -1,12 +1,10 @@
 //! Sessions and users: what their traces add up to.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::{
-    Order, Page, Store, StoreError, TraceFilter,
-    filter::{Where, escaped},
-    read::{millis, whole},
-};
+use super::{Order, Page, Store, StoreError, TraceFilter, filter::Where, read::whole, write::remove};
 use crate::{StoredTrace, time::Micros};
 
 /// A session.
@@ -72,29 +70,43 @@ pub struct SessionFilter {
 }
 
 const SESSION: &str =
-    "session_id, count(*), min(started_at), max(started_at), sum(latency), max(status = 'ERROR'),
-    (SELECT user_id FROM traces AS first WHERE first.session_id = traces.session_id AND user_id IS NOT NULL
-     ORDER BY started_at LIMIT 1),
-    (SELECT json_group_array(DISTINCT tag) FROM trace_tags JOIN traces AS tagged USING (id)
-     WHERE tagged.session_id = traces.session_id),
+    // The user of the first: of times and users together the least, whose time has 20 digits.
+    "session_id, count(*), min(started_at), max(started_at), sum(latency / 1000.0), max(status = 'ERROR'),
+    substr(min(format('%020d', started_at + 100000000000000000) || user_id), 21), json_group_array(DISTINCT tags),
     sum(span_count), sum(prompt_tokens + completion_tokens), sum(total_cost)";
 
 fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
-    let tags: String = row.get(7)?;
-    let mut tags: Vec<String> = serde_json::from_str(&tags).unwrap_or_default();
-    tags.sort_unstable();
+    let tags: Vec<String> = serde_json::from_str(row.get_ref(7)?.as_str()?).unwrap_or_default();
+    let tags: BTreeSet<String> =
+        tags.iter().flat_map(|tags| serde_json::from_str::<Vec<String>>(tags).unwrap_or_default()).collect();
     Ok(SessionRow {
         session_id: row.get(0)?,
         trace_count: row.get(1)?,
         first_trace_at: Micros(row.get(2)?),
         last_trace_at: Some(Micros(row.get(3)?)),
-        total_latency_ms: row.get::<_, Option<i64>>(4)?.map(millis),
+        total_latency_ms: row.get(4)?,
         has_error: row.get(5)?,
         user_id: row.get(6)?,
-        tags,
+        tags: tags.into_iter().collect(),
         total_span_count: row.get(8)?,
         total_tokens: row.get(9)?,
         total_cost: row.get(10)?,
+    })
+}
+
+pub(super) const USER: &str = "user_id, count(*), min(started_at), max(started_at), sum(status = 'ERROR'),
+    count(DISTINCT session_id), CAST(total(prompt_tokens + completion_tokens) AS INTEGER), total(total_cost)";
+
+pub(super) fn user_row(row: &rusqlite::Row<'_>) -> Result<UserRow, rusqlite::Error> {
+    Ok(UserRow {
+        user_id: row.get(0)?,
+        trace_count: row.get(1)?,
+        first_seen: Micros(row.get(2)?),
+        last_seen: Micros(row.get(3)?),
+        error_count: row.get(4)?,
+        session_count: row.get(5)?,
+        total_tokens: row.get(6)?,
+        total_cost: row.get::<_, Option<f64>>(7)?.unwrap_or_default(),
     })
 }
 
@@ -119,7 +131,7 @@ impl Store {
         };
         let by = match sort {
             "trace_count" => "count(*)",
-            "latency" => "sum(latency)",
+            "latency" => "sum(latency / 1000.0)",
             "cost" => "sum(total_cost)",
             _ => "max(started_at)",
         };
@@ -182,8 +194,18 @@ impl Store {
         session_id: String,
     ) -> Result<usize, StoreError> {
         let filter = TraceFilter { project, session_id: Some(session_id), ..TraceFilter::default() };
-        let ids = self.trace_ids(&filter)?;
-        self.delete_traces(ids.iter().filter_map(|id| id.parse().ok()).collect()).await
+        self.change(move |connection| {
+            let all = filter.to_where();
+            let list = format!("SELECT id FROM traces WHERE {}", all.sql());
+            let mut list = connection.prepare(&list)?;
+            let ids: Vec<i64> =
+                list.query_map(&*all.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for id in &ids {
+                remove(connection, *id)?;
+            }
+            Ok(ids.len())
+        })
+        .await
     }
 
     /// Users, those seen last first.
@@ -203,24 +225,11 @@ impl Store {
             let count = format!("SELECT count(*) FROM (SELECT 1 {grouped})");
             let total = connection.prepare(&count)?.query_row(&*all.values(), |row| row.get(0))?;
             let list = format!(
-                "SELECT user_id, count(*), min(started_at), max(started_at), sum(status = 'ERROR'),
-                        count(DISTINCT session_id), sum(prompt_tokens + completion_tokens), sum(total_cost)
-                 {grouped} ORDER BY max(started_at) DESC, user_id LIMIT {limit} OFFSET {offset}"
+                "SELECT {USER} {grouped} ORDER BY max(started_at) DESC, user_id LIMIT {limit} OFFSET {offset}"
             );
             let mut list = connection.prepare(&list)?;
-            let rows = list.query_map(&*all.values(), |row| {
-                Ok(UserRow {
-                    user_id: row.get(0)?,
-                    trace_count: row.get(1)?,
-                    first_seen: Micros(row.get(2)?),
-                    last_seen: Micros(row.get(3)?),
-                    error_count: row.get(4)?,
-                    session_count: row.get(5)?,
-                    total_tokens: row.get(6)?,
-                    total_cost: row.get(7)?,
-                })
-            })?;
-            Ok(Page { items: rows.collect::<Result<_, _>>()?, total, limit, offset })
+            let items = list.query_map(&*all.values(), user_row)?.collect::<Result<_, _>>()?;
+            Ok(Page { items, total, limit, offset })
         })
     }
 }
@@ -230,7 +239,7 @@ impl SessionFilter {
         let mut all = self.traces.to_where();
         all.and_plain("session_id IS NOT NULL");
         if let Some(query) = &self.query {
-            all.and("session_id LIKE ? ESCAPE '\\'", format!("%{}%", escaped(query)));
+            all.and_like("session_id", query);
         }
         all
     }

@@ -1,13 +1,15 @@
 //! What the viewer reads beside lists.
 
-use rusqlite::{OptionalExtension, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, TraceFilter, TraceRow,
+    analytics::percentiles,
     read::{ROW, millis, raw, trace_row},
+    sessions::{USER, user_row},
 };
-use crate::{UserRow, time::Micros, wire::Raw};
+use crate::{UserRow, wire::Raw};
 
 /// A span as a tree shows it: without what is long.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +58,14 @@ pub(crate) struct Mark {
     pub(crate) value: Option<String>,
 }
 
+/// A recorded value, if it is not too long to be read.
+#[derive(Debug)]
+pub(crate) enum Bounded {
+    Whole(Raw),
+    /// So many bytes.
+    Long(usize),
+}
+
 impl Store {
     /// The trace as lists show it.
     pub(crate) fn trace_line(&self, trace_id: Uuid) -> Result<Option<TraceRow>, StoreError> {
@@ -77,13 +87,48 @@ impl Store {
         })
     }
 
+    /// The trace's own input, output and metadata, each if it has no more than `most` bytes.
+    pub(crate) fn bounded_content(
+        &self,
+        trace_id: Uuid,
+        most: i64,
+    ) -> Result<Option<[Option<Bounded>; 3]>, StoreError> {
+        self.read(|connection| {
+            // The length is in the head of the row: what is too long is not even touched.
+            let column =
+                |name| format!("CASE WHEN octet_length({name}) <= ?2 THEN {name} END, octet_length({name})");
+            let get = format!(
+                "SELECT {} FROM trace_content JOIN traces USING (id) WHERE trace_id = ?1",
+                ["input", "output", "metadata"].map(column).join(", ")
+            );
+            let mut get = connection.prepare_cached(&get)?;
+            let content = get.query_row(params![trace_id.to_string(), most], |row| {
+                let value = |at: usize| -> Result<_, rusqlite::Error> {
+                    let size = row.get::<_, Option<i64>>(at + 1)?.filter(|size| *size > most);
+                    let long = size.map(|size| Bounded::Long(usize::try_from(size).unwrap_or(usize::MAX)));
+                    Ok(raw(row, at)?.map(Bounded::Whole).or(long))
+                };
+                Ok([value(0)?, value(2)?, value(4)?])
+            });
+            Ok(content.optional()?)
+        })
+    }
+
+    /// The number of the trace's last change, which only grows; 0 if there is no such trace.
+    pub(crate) fn trace_version(&self, trace_id: Uuid) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let mut get = connection.prepare_cached("SELECT changed_at FROM traces WHERE trace_id = ?1")?;
+            Ok(get.query_row([trace_id.to_string()], |row| row.get(0)).optional()?.unwrap_or_default())
+        })
+    }
+
     /// The spans of a trace as a tree shows them, in order of their start.
     pub(crate) fn span_lines(&self, trace_id: Uuid) -> Result<Vec<SpanLine>, StoreError> {
         self.read(|connection| {
             let mut list = connection.prepare_cached(
                 "SELECT span_id, parent_span_id, spans.name, kind, spans.status, model, spans.started_at,
-                        spans.ended_at, completion_start_time, spans.prompt_tokens + spans.completion_tokens,
-                        spans.total_cost
+                        spans.ended_at, completion_start_time,
+                        CAST(spans.prompt_tokens + spans.completion_tokens AS INTEGER), spans.total_cost
                  FROM spans JOIN traces USING (id) WHERE trace_id = ?1 ORDER BY spans.started_at, span_id",
             )?;
             let lines = list.query_map([trace_id.to_string()], |row| {
@@ -98,36 +143,10 @@ impl Store {
                     ended_at: row.get(7)?,
                     first_token_at: row.get(8)?,
                     tokens: row.get(9)?,
-                    cost: row.get(10)?,
+                    cost: cost(row, 10)?,
                 })
             })?;
             Ok(lines.collect::<Result<_, _>>()?)
-        })
-    }
-
-    /// The traces that changed after `after`, at most `limit`, and until when these are all.
-    pub(crate) fn changed_since(&self, after: i64, limit: i64) -> Result<(Vec<TraceRow>, i64), StoreError> {
-        self.read(|connection| {
-            let list = format!(
-                "SELECT {ROW}, changed_at FROM traces WHERE changed_at > ?1 ORDER BY changed_at LIMIT ?2"
-            );
-            let mut list = connection.prepare_cached(&list)?;
-            let mut until = after;
-            let mut rows = Vec::new();
-            let mut found = list.query(params![after, limit])?;
-            while let Some(row) = found.next()? {
-                rows.push(trace_row(row)?);
-                until = row.get("changed_at")?;
-            }
-            Ok((rows, until))
-        })
-    }
-
-    /// The time of the last change.
-    pub(crate) fn last_change(&self) -> Result<i64, StoreError> {
-        self.read(|connection| {
-            Ok(connection
-                .query_row("SELECT coalesce(max(changed_at), 0) FROM traces", [], |row| row.get(0))?)
         })
     }
 
@@ -166,9 +185,9 @@ impl Store {
                 if let Some(last) = steps.last_mut() {
                     last.traces += 1;
                     last.errors += row.get::<_, i64>(1)?;
-                    last.prompt_tokens += row.get::<_, i64>(3)?;
-                    last.completion_tokens += row.get::<_, i64>(4)?;
-                    last.cost += row.get::<_, f64>(5)?;
+                    last.prompt_tokens = last.prompt_tokens.saturating_add(row.get(3)?);
+                    last.completion_tokens = last.completion_tokens.saturating_add(row.get(4)?);
+                    last.cost += cost(row, 5)?;
                 }
                 latencies.extend(row.get::<_, Option<i64>>(2)?.map(millis));
             }
@@ -188,7 +207,8 @@ impl Store {
         self.read(|connection| {
             let list = format!(
                 "SELECT traces.started_at / {length} AS number, model,
-                        sum(spans.prompt_tokens + spans.completion_tokens), sum(spans.total_cost)
+                        CAST(total(spans.prompt_tokens + spans.completion_tokens) AS INTEGER),
+                        total(spans.total_cost)
                  FROM spans JOIN traces USING (id) WHERE model IS NOT NULL AND {} GROUP BY number, model",
                 all.sql()
             );
@@ -198,7 +218,7 @@ impl Store {
                     number: row.get(0)?,
                     model: row.get(1)?,
                     tokens: row.get(2)?,
-                    cost: row.get(3)?,
+                    cost: cost(row, 3)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -211,25 +231,11 @@ impl Store {
         all.and_plain("user_id IS NOT NULL");
         self.read(|connection| {
             let list = format!(
-                "SELECT user_id, count(*), min(started_at), max(started_at), sum(status = 'ERROR'),
-                        count(DISTINCT session_id), sum(prompt_tokens + completion_tokens), sum(total_cost)
-                 FROM traces WHERE {} GROUP BY user_id ORDER BY count(*) DESC, user_id LIMIT {limit}",
+                "SELECT {USER} FROM traces WHERE {} GROUP BY user_id ORDER BY count(*) DESC, user_id LIMIT {limit}",
                 all.sql()
             );
             let mut list = connection.prepare(&list)?;
-            let rows = list.query_map(&*all.values(), |row| {
-                Ok(UserRow {
-                    user_id: row.get(0)?,
-                    trace_count: row.get(1)?,
-                    first_seen: Micros(row.get(2)?),
-                    last_seen: Micros(row.get(3)?),
-                    error_count: row.get(4)?,
-                    session_count: row.get(5)?,
-                    total_tokens: row.get(6)?,
-                    total_cost: row.get(7)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            Ok(list.query_map(&*all.values(), user_row)?.collect::<Result<_, _>>()?)
         })
     }
 
@@ -254,12 +260,54 @@ impl Store {
     }
 }
 
+/// A cost, which is none if it is no number.
+fn cost(row: &Row<'_>, at: usize) -> Result<f64, rusqlite::Error> {
+    let cost: Option<f64> = row.get(at)?;
+    Ok(cost.filter(|cost| cost.is_finite()).unwrap_or_default())
+}
+
 /// Fills in the latencies of a step, which are in order.
 fn spread(step: Option<&mut Step>, latencies: &mut Vec<f64>) {
-    if let (Some(step), Some(last)) = (step, latencies.len().checked_sub(1)) {
-        let at =
-            |hundredths: usize| latencies.get((last * hundredths + 50) / 100).copied().unwrap_or_default();
-        step.latency = Some([at(50), at(90), at(99)]);
+    if let Some(step) = step {
+        step.latency = percentiles(latencies);
     }
     latencies.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use crate::{Store, TraceFilter};
+
+    #[test]
+    fn sums_that_are_too_large_are_read() {
+        let folder = std::env::temp_dir().join(format!("pandaprobe-viewing-{}", Uuid::new_v4()));
+        let store = Store::open(folder.join("traces.db")).unwrap();
+        let [one, other] = [Uuid::new_v4(), Uuid::new_v4()];
+        let (most, endless) = (i64::MAX, "9e999");
+        rusqlite::Connection::open(store.path())
+            .unwrap()
+            .execute_batch(&format!(
+                "INSERT INTO traces (id, trace_id, project, name, status, started_at, user_id, latency, prompt_tokens,
+                                     completion_tokens, total_cost, stored_at, changed_at)
+                 VALUES (1, '{one}', '', '', 'OK', 0, 'u', {most}, {most}, {most}, {endless}, 0, 1),
+                        (2, '{other}', '', '', 'OK', 0, 'u', {most}, {most}, {most}, -{endless}, 0, 2);
+                 INSERT INTO spans (span_id, id, name, kind, status, model, started_at, prompt_tokens,
+                                    completion_tokens, total_cost)
+                 VALUES ('a', 1, '', 'LLM', 'OK', 'm', 0, {most}, {most}, {endless}),
+                        ('b', 2, '', 'LLM', 'OK', 'm', 0, {most}, {most}, -{endless});"
+            ))
+            .unwrap();
+        let all = TraceFilter::default();
+        let lines = store.span_lines(one).unwrap();
+        assert_eq!((lines[0].tokens, lines[0].cost), (most, 0.0));
+        let steps = store.activity(&all, 1).unwrap();
+        assert_eq!((steps[0].traces, steps[0].prompt_tokens, steps[0].cost), (2, most, 0.0));
+        let models = store.model_activity(&all, 1).unwrap();
+        assert_eq!((models[0].tokens, models[0].cost), (most, 0.0));
+        let users = store.busiest_users(&all, 1).unwrap();
+        assert_eq!((users[0].total_tokens, users[0].total_cost), (most, 0.0));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

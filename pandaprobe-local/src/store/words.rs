@@ -10,6 +10,9 @@ const MAX: usize = 64 << 10;
 /// How much of one input or output is searched.
 const MAX_VALUE: i64 = 8 << 10;
 
+/// How many spans are searched.
+const MAX_SPANS: i64 = 500;
+
 /// Writes anew what is searched of a trace.
 pub(super) fn index(connection: &Connection, id: i64) -> Result<(), StoreError> {
     let mut body = String::new();
@@ -28,9 +31,9 @@ pub(super) fn index(connection: &Connection, id: i64) -> Result<(), StoreError> 
     }
     let mut spans = connection.prepare_cached(
         "SELECT name, coalesce(model, ''), coalesce(error, ''), substr(input, 1, ?2), substr(output, 1, ?2)
-         FROM spans LEFT JOIN span_content USING (sid) WHERE spans.id = ?1 ORDER BY started_at",
+         FROM spans LEFT JOIN span_content USING (sid) WHERE spans.id = ?1 ORDER BY started_at LIMIT ?3",
     )?;
-    let mut rows = spans.query(params![id, MAX_VALUE])?;
+    let mut rows = spans.query(params![id, MAX_VALUE, MAX_SPANS])?;
     while body.len() < MAX
         && let Some(row) = rows.next()?
     {

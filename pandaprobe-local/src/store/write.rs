@@ -14,8 +14,8 @@ use crate::{
 
 impl Store {
     /// Stores a trace, or what is new of one that is stored: what is absent stays, metadata and tags are added, spans that are
-    /// not mentioned stay.
-    pub async fn post_trace(&self, project: String, trace: TraceIn) -> Result<(), StoreError> {
+    /// not mentioned stay. `false` if the trace is another project's, and stays as it is.
+    pub async fn post_trace(&self, project: String, trace: TraceIn) -> Result<bool, StoreError> {
         self.change(move |connection| post_trace(connection, &project, &trace)).await
     }
 
@@ -44,7 +44,10 @@ impl Store {
         self.change(move |connection| {
             let mut deleted = 0;
             for trace_id in trace_ids {
-                deleted += usize::from(delete_trace(connection, trace_id)?);
+                if let Some(id) = find(connection, trace_id)? {
+                    remove(connection, id)?;
+                    deleted += 1;
+                }
             }
             Ok(deleted)
         })
@@ -77,10 +80,14 @@ impl Store {
 }
 
 /// [`Store::post_trace`].
-pub(crate) fn post_trace(connection: &Connection, project: &str, trace: &TraceIn) -> Result<(), StoreError> {
+pub(crate) fn post_trace(
+    connection: &Connection,
+    project: &str,
+    trace: &TraceIn,
+) -> Result<bool, StoreError> {
     let now = Micros::now();
     let trace_id = trace.trace_id.to_string();
-    let id: i64 = connection
+    let id: Option<i64> = connection
         .prepare_cached(
             "INSERT INTO traces (trace_id, project, name, status, started_at, ended_at, session_id, user_id,
                                  environment, release, stored_at, changed_at)
@@ -94,6 +101,7 @@ pub(crate) fn post_trace(connection: &Connection, project: &str, trace: &TraceIn
                  user_id = coalesce(excluded.user_id, user_id),
                  environment = coalesce(excluded.environment, environment),
                  release = coalesce(excluded.release, release)
+             WHERE traces.project = excluded.project
              RETURNING id",
         )?
         .query_row(
@@ -111,7 +119,11 @@ pub(crate) fn post_trace(connection: &Connection, project: &str, trace: &TraceIn
                 now.0,
             ],
             |row| row.get(0),
-        )?;
+        )
+        .optional()?;
+    let Some(id) = id else {
+        return Ok(false);
+    };
     let metadata = merged(stored_metadata(connection, "trace_content", "id", id)?, &trace.metadata)?;
     connection
         .prepare_cached(
@@ -130,7 +142,8 @@ pub(crate) fn post_trace(connection: &Connection, project: &str, trace: &TraceIn
     for span in &trace.spans {
         post_span(connection, id, span)?;
     }
-    refresh(connection, id)
+    refresh(connection, id)?;
+    Ok(true)
 }
 
 /// [`Store::post_spans`].
@@ -151,14 +164,13 @@ pub(crate) fn post_spans(
 
 fn post_span(connection: &Connection, id: i64, span: &SpanIn) -> Result<(), StoreError> {
     let (prompt, completion) = tokens(span.token_usage.as_ref());
-    // An id that another trace has keeps what it is.
-    let sid: Option<i64> = connection
+    let sid: i64 = connection
         .prepare_cached(
             "INSERT INTO spans (span_id, id, parent_span_id, name, kind, status, model, started_at, ended_at,
                                 completion_start_time, error, prompt_tokens, completion_tokens, total_cost)
              VALUES (?1, ?2, ?3, ?4, coalesce(?5, 'OTHER'), coalesce(?6, 'UNSET'), ?7, ?8, ?9, ?10, ?11,
                      coalesce(?12, 0), coalesce(?13, 0), coalesce(?14, 0))
-             ON CONFLICT (span_id) DO UPDATE SET
+             ON CONFLICT (id, span_id) DO UPDATE SET
                  parent_span_id = coalesce(excluded.parent_span_id, parent_span_id),
                  name = excluded.name,
                  kind = coalesce(?5, kind),
@@ -171,7 +183,6 @@ fn post_span(connection: &Connection, id: i64, span: &SpanIn) -> Result<(), Stor
                  prompt_tokens = coalesce(?12, prompt_tokens),
                  completion_tokens = coalesce(?13, completion_tokens),
                  total_cost = coalesce(?14, total_cost)
-             WHERE spans.id = excluded.id
              RETURNING sid",
         )?
         .query_row(
@@ -189,14 +200,10 @@ fn post_span(connection: &Connection, id: i64, span: &SpanIn) -> Result<(), Stor
                 span.error,
                 prompt,
                 completion,
-                span.cost.as_ref().and_then(total_cost),
+                span.cost.as_ref().map(total_cost),
             ],
             |row| row.get(0),
-        )
-        .optional()?;
-    let Some(sid) = sid else {
-        return Ok(());
-    };
+        )?;
     let metadata = merged(stored_metadata(connection, "span_content", "sid", sid)?, &span.metadata)?;
     connection
         .prepare_cached(
@@ -219,7 +226,7 @@ fn post_span(connection: &Connection, id: i64, span: &SpanIn) -> Result<(), Stor
             json(span.model_parameters.as_ref())?,
             json(span.cost.as_ref())?,
         ])?;
-    Ok(())
+    weigh_span(connection, sid)
 }
 
 /// [`Store::patch_trace`].
@@ -305,7 +312,7 @@ pub(crate) fn patch_span(
         set(connection, "span_content", "token_usage", sid, &json(usage.as_ref())?)?;
     }
     if let Some(cost) = &patch.cost {
-        let total = cost.as_ref().and_then(total_cost).unwrap_or(0.0);
+        let total = cost.as_ref().map_or(0.0, total_cost);
         set(connection, "spans", "total_cost", sid, &total)?;
         set(connection, "span_content", "cost", sid, &json(cost.as_ref())?)?;
     }
@@ -316,19 +323,19 @@ pub(crate) fn patch_span(
         let metadata = merged(stored_metadata(connection, "span_content", "sid", sid)?, more)?;
         set(connection, "span_content", "metadata", sid, &metadata)?;
     }
+    weigh_span(connection, sid)?;
     refresh(connection, id)?;
     Ok(true)
 }
 
-/// Removes a trace; `false` if there is none.
-pub(crate) fn delete_trace(connection: &Connection, trace_id: Uuid) -> Result<bool, StoreError> {
-    let Some(id) = find(connection, trace_id)? else {
-        return Ok(false);
-    };
+/// Removes a trace with its spans and scores.
+pub(super) fn remove(connection: &Connection, id: i64) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
-    connection.prepare_cached("DELETE FROM scores WHERE trace_id = ?1")?.execute([trace_id.to_string()])?;
+    connection
+        .prepare_cached("DELETE FROM scores WHERE trace_id = (SELECT trace_id FROM traces WHERE id = ?1)")?
+        .execute([id])?;
     connection.prepare_cached("DELETE FROM traces WHERE id = ?1")?.execute([id])?;
-    Ok(true)
+    Ok(())
 }
 
 /// The store's own number of a trace.
@@ -347,16 +354,28 @@ fn refresh(connection: &Connection, id: i64) -> Result<(), StoreError> {
                      SELECT count(*), count(*) FILTER (WHERE status = 'ERROR'), coalesce(sum(prompt_tokens), 0),
                             coalesce(sum(completion_tokens), 0), coalesce(sum(total_cost), 0)
                      FROM spans WHERE spans.id = traces.id),
-                 bytes = 400 + coalesce((
-                     SELECT coalesce(length(input), 0) + coalesce(length(output), 0) + length(metadata)
+                 bytes = 400 + octet_length(name) + octet_length(tags) + coalesce((
+                     SELECT coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0) + octet_length(metadata)
                      FROM trace_content WHERE trace_content.id = traces.id), 0) + coalesce((
-                     SELECT sum(600 + coalesce(length(input), 0) + coalesce(length(output), 0) + length(metadata))
-                     FROM span_content JOIN spans USING (sid) WHERE spans.id = traces.id), 0)
+                     SELECT sum(bytes) FROM spans WHERE spans.id = traces.id), 0)
              WHERE id = ?1",
         )?
         .execute([id])?;
     touch(connection, id)?;
     words::index(connection, id)
+}
+
+/// Notes how much there is of a span.
+fn weigh_span(connection: &Connection, sid: i64) -> Result<(), StoreError> {
+    let columns = ["input", "output", "metadata", "token_usage", "model_parameters", "cost", "error"];
+    let lengths = columns.map(|column| format!("coalesce(octet_length({column}), 0)")).join(" + ");
+    let weigh = format!(
+        "UPDATE spans SET bytes = 600 + octet_length(name) + (
+             SELECT {lengths} FROM span_content WHERE span_content.sid = spans.sid)
+         WHERE sid = ?1"
+    );
+    connection.prepare_cached(&weigh)?.execute([sid])?;
+    Ok(())
 }
 
 /// Marks a trace as changed now.
@@ -437,6 +456,7 @@ fn tokens(usage: Option<&BTreeMap<String, Raw>>) -> (Option<u32>, Option<u32>) {
     (counted("prompt_tokens"), counted("completion_tokens"))
 }
 
-fn total_cost(cost: &BTreeMap<String, f64>) -> Option<f64> {
-    cost.get("total").copied().filter(|total| total.is_finite())
+/// The total of a cost. None, and one that no sum of which could be counted on, is not counted.
+fn total_cost(cost: &BTreeMap<String, f64>) -> f64 {
+    cost.get("total").copied().filter(|total| total.abs() <= 1e12).unwrap_or(0.0)
 }

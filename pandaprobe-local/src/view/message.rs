@@ -80,11 +80,10 @@ pub(super) fn part(title: &str, raw: &str, download: &str) -> Markup {
 }
 
 /// A recorded value, shown for what it is.
-pub(super) fn body(raw: &str, download: &str) -> Markup {
-    let way = Way::to(download);
+pub(super) fn body(raw: &str, way: &Way<'_>) -> Markup {
     match messages(raw) {
-        Some(messages) => conversation(&messages, &way),
-        None => value(raw, &way),
+        Some(messages) => conversation(&messages, way),
+        None => value(raw, way),
     }
 }
 
@@ -256,7 +255,7 @@ fn reference(kind: &str, part: &BTreeMap<String, &RawValue>, size: usize, way: &
 
 #[cfg(test)]
 mod tests {
-    use super::{body, part};
+    use super::{Way, body, part};
 
     #[test]
     fn results_are_beside_their_calls() {
@@ -264,7 +263,7 @@ mod tests {
             {"role":"user","content":"add"},
             {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"add","arguments":"{\"a\":1}"}}]},
             {"role":"tool","tool_call_id":"1","content":"three"}]}"#;
-        let page = body(raw, "/raw").into_string();
+        let page = body(raw, &Way::to("/raw")).into_string();
         assert_eq!(page.matches("<li").count(), 2);
         assert!(page.contains("three") && page.contains("answered"));
     }
@@ -304,7 +303,7 @@ mod tests {
             format!(r#"{{"role":"user","content":"{}"}}"#, "<".repeat(100_000)),
         ] {
             let raw = format!(r#"{{"messages":[{}]}}"#, vec![message; 20].join(","));
-            let page = body(&raw, "/raw").into_string();
+            let page = body(&raw, &Way::to("/raw")).into_string();
             assert!(page.len() < 3_000_000 && page.contains("There is more"), "{}", page.len());
         }
     }

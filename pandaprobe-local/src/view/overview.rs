@@ -125,9 +125,9 @@ impl Series {
     }
 
     fn sums(&self) -> Markup {
-        let sum = |value: fn(&Step) -> i64| self.steps.iter().map(value).sum::<i64>();
+        let sum = |value: fn(&Step) -> i64| self.steps.iter().map(value).fold(0, i64::saturating_add);
         let (traces, errors) = (sum(|step| step.traces), sum(|step| step.errors));
-        let tokens = sum(|step| step.prompt_tokens + step.completion_tokens);
+        let tokens = sum(|step| step.prompt_tokens.saturating_add(step.completion_tokens));
         let cost: f64 = self.steps.iter().map(|step| step.cost).sum();
         html! {
             dl.facts.big {

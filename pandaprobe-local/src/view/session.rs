@@ -9,16 +9,21 @@ use super::{
     blocking,
     filter::{ranges, span_of_time},
     frame::{self, Place, fact},
-    html as answer, message, text, traces, value,
+    html as answer, message, text, traces,
+    value::{self, Way},
 };
 use crate::{
     Order, Page, SessionFilter, SessionRow, SortBy, StoreError, TraceFilter, TraceRow, server::Shared,
-    wire::Raw,
+    store::viewing::Bounded,
 };
 
 const LIMIT: i64 = 50;
 /// How many turns one page has.
 const TURNS: i64 = 25;
+/// How much they show together, in bytes.
+const SHOWN: usize = 1_000_000;
+/// How long a value is at most that is read for it, in bytes.
+const READ: i64 = 256 << 10;
 
 pub(super) async fn list(State(shared): State<Shared>, address: Address) -> Shown<Html<String>> {
     let (after, before) = span_of_time(&address, &mut Vec::new());
@@ -112,13 +117,14 @@ fn user(id: Option<&str>) -> Markup {
     }
 }
 
-type Turn = (TraceRow, [Option<Raw>; 3]);
+type Turn = (TraceRow, [Option<Bounded>; 3]);
 
 pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Shown<Html<String>> {
     let session_id = address.get("id").ok_or(Miss::Absent("session"))?.to_owned();
     let offset = (address.page() - 1) * TURNS;
     let read = blocking(move || read(&shared, session_id, offset));
     let (session, turns) = read.await?.ok_or(Miss::Absent("session"))?;
+    let mut budget = Budget { left: SHOWN, sides: 2 * turns.len() };
     let body = html! {
         div.title.of-trace {
             h1 { (text::name(&session.session_id, 255)) }
@@ -134,7 +140,7 @@ pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Show
             (fact("Tokens", Some(html! { (text::some(session.total_tokens)) })))
             (fact("Cost", Some(html! { (text::cost(session.total_cost)) })))
         }
-        ol.thread { @for (at, turn) in (offset + 1..).zip(&turns) { (self::turn(at, turn)) } }
+        ol.thread { @for (at, turn) in (offset + 1..).zip(&turns) { (self::turn(at, turn, &mut budget)) } }
         (frame::pager("/ui/session", &address, session.trace_count, TURNS))
     };
     Ok(answer(frame::page("Session", Place::Sessions, "list.js", &body)))
@@ -153,7 +159,7 @@ fn read(
     let mut turns = Vec::with_capacity(page.items.len());
     for row in page.items {
         let content = match row.trace_id.parse() {
-            Ok(trace_id) => shared.store.trace_content(trace_id)?,
+            Ok(trace_id) => shared.store.bounded_content(trace_id, READ)?,
             Err(_) => None,
         };
         turns.push((row, content.unwrap_or_default()));
@@ -161,9 +167,30 @@ fn read(
     Ok(Some((session, turns)))
 }
 
-fn turn(at: i64, (row, [input, output, metadata]): &Turn) -> Markup {
+/// What the turns of a page may still show, each side of them an even part.
+struct Budget {
+    left: usize,
+    sides: usize,
+}
+
+impl Budget {
+    /// Shows the next side; what it leaves is for those after it.
+    fn show(&mut self, raw: &str, download: &str) -> Markup {
+        let way = Way::within(download, self.left / self.sides.max(1));
+        let before = way.left();
+        let shown = message::body(raw, &way);
+        self.left = self.left.saturating_sub(before - way.left());
+        shown
+    }
+}
+
+fn turn(at: i64, (row, [input, output, metadata]): &Turn, budget: &mut Budget) -> Markup {
     let path = format!("/ui/traces/{}", row.trace_id);
-    let download = |field: &str| to(&format!("{path}/raw"), "field", field);
+    let metadata = match metadata {
+        Some(Bounded::Whole(metadata)) => Some(&**metadata),
+        _ => None,
+    };
+    let sides = [side("input", input, &path, budget), side("output", output, &path, budget)];
     html! {
         li.turn {
             div.turn-head {
@@ -172,12 +199,31 @@ fn turn(at: i64, (row, [input, output, metadata]): &Turn) -> Markup {
                 (frame::status(&row.status))
                 span.push.faint { (text::maybe_millis(row.latency_ms)) " · " (text::time(row.started_at)) }
             }
-            @if let Some(input) = value::given(input) { div.side.in { (message::body(input, &download("input"))) } }
-            @if let Some(output) = value::given(output) { div.side.out { (message::body(output, &download("output"))) } }
+            @for side in sides.iter().flatten() { (side) }
             @if let Some((error, is_all)) = value::error_of(metadata) {
-                (value::failure(&error, is_all, &download("metadata")))
+                (value::failure(&error, is_all, &download(&path, "metadata")))
             }
-            @if value::given(input).is_none() && value::given(output).is_none() { p.faint { "Neither input nor output." } }
+            @if sides.iter().all(Option::is_none) { p.faint { "Neither input nor output." } }
         }
     }
+}
+
+fn download(path: &str, field: &str) -> String {
+    to(&format!("{path}/raw"), "field", field)
+}
+
+fn side(field: &str, value: &Option<Bounded>, path: &str, budget: &mut Budget) -> Option<Markup> {
+    let download = download(path, field);
+    let shown = match value {
+        Some(Bounded::Whole(raw)) => value::given(Some(raw)).map(|raw| budget.show(raw, &download)),
+        Some(Bounded::Long(size)) => Some(html! {
+            p.faint.rest {
+                "The " (field) " is too long for this page (" (text::bytes(*size)) "). "
+                a href=(path) { "The trace" } " shows the beginning. " a href=(download) download { "Download all of it" } "."
+            }
+        }),
+        None => None,
+    };
+    budget.sides = budget.sides.saturating_sub(1);
+    shown.map(|shown| html! { div class=(format!("side {}", if field == "input" { "in" } else { "out" })) { (shown) } })
 }

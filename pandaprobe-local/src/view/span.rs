@@ -90,13 +90,13 @@ pub(super) fn detail(trace: &TraceRow, span: &SpanRow) -> Markup {
             }
             (facts(trace, span))
             (reasoning(span))
-            @if let Some(input) = value::given(&span.input) {
+            @if let Some(input) = value::given(span.input.as_deref()) {
                 (message::part("Input", input, &raw("input")))
             }
-            @if let Some(output) = value::given(&span.output) {
+            @if let Some(output) = value::given(span.output.as_deref()) {
                 (message::part("Output", output, &raw("output")))
             }
-            @if let Some(parameters) = value::given(&span.model_parameters) {
+            @if let Some(parameters) = value::given(span.model_parameters.as_deref()) {
                 (message::part("Parameters", parameters, &raw("parameters")))
             }
             @if span.metadata.get() != "{}" {

@@ -17,6 +17,7 @@ use crate::{Score, TraceRow, server::Shared, wire::Raw};
 
 /// A trace without its spans.
 struct Whole {
+    version: i64,
     row: TraceRow,
     content: [Option<Raw>; 3],
     scores: Vec<Score>,
@@ -25,11 +26,13 @@ struct Whole {
 async fn read(shared: &Shared, trace_id: &str) -> Shown<Whole> {
     let (trace_id, store) = (id(trace_id, "trace")?, shared.store.clone());
     let read = blocking(move || {
+        // First, so that it is never newer than the rest.
+        let version = store.trace_version(trace_id)?;
         let Some(row) = store.trace_line(trace_id)? else {
             return Ok(None);
         };
         let content = store.trace_content(trace_id)?.unwrap_or_default();
-        Ok(Some(Whole { row, content, scores: store.scores_of(trace_id)? }))
+        Ok(Some(Whole { version, row, content, scores: store.scores_of(trace_id)? }))
     });
     read.await?.ok_or(Miss::Absent("trace"))
 }
@@ -47,7 +50,7 @@ pub(super) async fn page(
     };
     let row = &whole.row;
     let body = html! {
-        div #trace data-trace=(row.trace_id) data-status=(row.status) {
+        div #trace data-trace=(row.trace_id) data-version=(whole.version) {
             (title(row))
             div.panes {
                 (pane(row))
@@ -132,13 +135,14 @@ fn pane(row: &TraceRow) -> Markup {
             div.tree #tree role="tree" aria-label="Spans" tabindex="0" {
                 div.rows #rows role="presentation" {}
             }
+            p.faint.left-out #left-out hidden {}
             noscript { p.warning { "The tree of spans needs JavaScript. All spans are in the JSON." } }
         }
     }
 }
 
 fn own(whole: &Whole) -> Markup {
-    let Whole { row, content: [input, output, metadata], scores } = whole;
+    let Whole { row, content: [input, output, metadata], scores, .. } = whole;
     let path = format!("/ui/traces/{}/raw", row.trace_id);
     let raw = |field: &str| to(&path, "field", field);
     let link = |path: &str, id: &Option<String>| {
@@ -161,12 +165,12 @@ fn own(whole: &Whole) -> Markup {
                 (fact("Tags", (!row.tags.is_empty()).then(|| traces::tags(&row.tags))))
                 (fact("Id", Some(html! { code { (row.trace_id) } })))
             }
-            @if let Some((error, is_all)) = value::error_of(metadata) {
+            @if let Some((error, is_all)) = value::error_of(metadata.as_deref()) {
                 (value::failure(&error, is_all, &raw("metadata")))
             }
             @if !scores.is_empty() { (score_table(scores)) }
             @for (title, field, value) in [("Input", "input", input), ("Output", "output", output), ("Metadata", "metadata", metadata)] {
-                @if let Some(value) = value::given(value) { (message::part(title, value, &raw(field))) }
+                @if let Some(value) = value::given(value.as_deref()) { (message::part(title, value, &raw(field))) }
             }
         }
     }

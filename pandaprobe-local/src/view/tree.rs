@@ -14,7 +14,8 @@ use crate::{TraceRow, server::Shared, store::viewing::SpanLine};
 /// Spans depth first, siblings by their start. Times are microseconds, offsets from the beginning of all.
 #[derive(Debug, Default, Serialize)]
 struct Columns {
-    status: String,
+    /// Which change of the trace this is as of, or of a later one.
+    version: i64,
     /// When it all begins, and how long it all takes.
     start: i64,
     length: i64,
@@ -47,26 +48,22 @@ pub(super) async fn columns(
 ) -> Shown<Json<impl Serialize>> {
     let trace_id = id(&trace_id, "trace")?;
     let read = blocking(move || {
+        let version = shared.store.trace_version(trace_id)?;
         let Some(trace) = shared.store.trace_line(trace_id)? else {
             return Ok(None);
         };
         let lines = shared.store.span_lines(trace_id)?;
-        Ok(Some(to_columns(&trace, &lines)))
+        Ok(Some(to_columns(version, &trace, &lines)))
     });
     Ok(Json(read.await?.ok_or(Miss::Absent("trace"))?))
 }
 
-fn to_columns(trace: &TraceRow, lines: &[SpanLine]) -> Columns {
+fn to_columns(version: i64, trace: &TraceRow, lines: &[SpanLine]) -> Columns {
     let start =
         lines.iter().map(|line| line.started_at).chain([trace.started_at.0]).min().unwrap_or_default();
     let ends = lines.iter().map(|line| line.ended_at.unwrap_or(line.started_at));
     let end = ends.chain(trace.ended_at.map(|end| end.0)).max().unwrap_or(start);
-    let mut all = Columns {
-        status: trace.status.clone(),
-        start,
-        length: end.saturating_sub(start).max(1),
-        ..Columns::default()
-    };
+    let mut all = Columns { version, start, length: end.saturating_sub(start).max(1), ..Columns::default() };
     let (mut names, mut kinds, mut models) = (Words::default(), Words::default(), Words::default());
     let order = order(lines);
     let mut row_of = vec![-1; lines.len()];

@@ -6,7 +6,6 @@ use maud::{Markup, html};
 use serde_json::value::RawValue;
 
 use super::{json, text};
-use crate::wire::Raw;
 
 /// How much of one text is shown, in bytes.
 pub(super) const TEXT: usize = 32_000;
@@ -16,6 +15,7 @@ const JSON: usize = 64_000;
 const WHOLE: usize = 500_000;
 /// What something costs of that however short it is.
 const LEAST: usize = 250;
+
 /// Where a value is to be had whole, and how much of it may still be shown here.
 pub(super) struct Way<'a> {
     pub(super) download: &'a str,
@@ -24,7 +24,17 @@ pub(super) struct Way<'a> {
 
 impl<'a> Way<'a> {
     pub(super) fn to(download: &'a str) -> Self {
-        Self { download, left: Cell::new(WHOLE) }
+        Self::within(download, WHOLE)
+    }
+
+    /// The way to a value of which only so much is shown.
+    pub(super) fn within(download: &'a str, most: usize) -> Self {
+        Self { download, left: Cell::new(most.clamp(LEAST, WHOLE)) }
+    }
+
+    /// How much may still be shown.
+    pub(super) fn left(&self) -> usize {
+        self.left.get()
     }
 
     /// Whether nothing more is shown.
@@ -42,13 +52,13 @@ impl<'a> Way<'a> {
 }
 
 /// A value, if there is something in it.
-pub(super) fn given(raw: &Option<Raw>) -> Option<&str> {
-    raw.as_deref().map(RawValue::get).filter(|raw| !matches!(*raw, "null" | "{}"))
+pub(super) fn given(raw: Option<&RawValue>) -> Option<&str> {
+    raw.map(RawValue::get).filter(|raw| !matches!(*raw, "null" | "{}"))
 }
 
 /// Why a trace failed, which its metadata says.
-pub(super) fn error_of(metadata: &Option<Raw>) -> Option<(String, bool)> {
-    let all: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.as_deref()?.get()).ok()?;
+pub(super) fn error_of(metadata: Option<&RawValue>) -> Option<(String, bool)> {
+    let all: BTreeMap<String, &RawValue> = serde_json::from_str(metadata?.get()).ok()?;
     json::string(all.get("pandaprobe.error")?.get(), 16_000)
 }
 

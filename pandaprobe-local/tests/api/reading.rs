@@ -74,8 +74,94 @@ async fn projects_see_their_own() {
     let request = local.http.post(format!("{}/traces", local.server.url())).header("x-project-name", "other");
     request.json(&other).send().await.unwrap();
     assert_eq!(names(&local, "name=theirs").await, [""; 0]);
+    // Nor can they be read, changed or judged by those who know an id of theirs.
+    let theirs = id(&other);
+    let span = other["spans"][0]["span_id"].as_str().unwrap();
+    let score = json!({"trace_id": theirs, "name": "n", "value": "1"});
+    let posted = local.http.post(format!("{}/evaluations/trace-scores", local.server.url())).json(&score);
+    let posted: Value = posted.send().await.unwrap().json().await.unwrap();
+    let score_path = format!("/evaluations/trace-scores/{}", posted["id"].as_str().unwrap());
+    let path = format!("/traces/{theirs}");
+    for (method, path, body) in [
+        (Method::GET, path.clone(), None),
+        (Method::DELETE, path.clone(), None),
+        (Method::PATCH, path.clone(), Some(json!({"name": "ours"}))),
+        (Method::POST, format!("{path}/spans"), Some(json!([{"name": "s", "started_at": "2026-01-01"}]))),
+        (Method::PATCH, format!("{path}/spans/{span}"), Some(json!({"name": "ours"}))),
+        (Method::POST, "/evaluations/trace-scores".to_owned(), Some(score)),
+        (Method::PATCH, score_path.clone(), Some(json!({"value": "0"}))),
+        (Method::DELETE, score_path, None),
+    ] {
+        let answer = local.ask(method.clone(), &path, body).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    let batch = json!({"trace_ids": [theirs], "add_tags": ["ours"]});
+    assert_eq!(local.post("/traces/batch/tags", batch.clone()).await["updated"], 0);
+    assert_eq!(local.post("/traces/batch/delete", batch).await["deleted"], 0);
+    assert_eq!(
+        local.get(&format!("/evaluations/trace-scores/{theirs}"), "[TraceScoreResponse]").await,
+        json!([])
+    );
+    let scores = local.get("/evaluations/trace-scores", "PaginatedResponse_TraceScoreResponse_").await;
+    assert_eq!(scores["total"], 0);
+    assert_eq!(local.send(Method::POST, "/traces", other.clone()).await.0, StatusCode::CONFLICT);
+    // A session of both: each sees its own part.
+    let mut shared = trace("part");
+    shared["session_id"] = json!("s1");
+    shared["user_id"] = json!("mallory");
+    shared["tags"] = json!(["theirs"]);
+    shared["started_at"] = json!("2020-01-01");
+    let request = local.http.post(format!("{}/traces", local.server.url())).header("x-project-name", "other");
+    request.json(&shared).send().await.unwrap();
+    let listed = local.get("/sessions?query=s1", "PaginatedResponse_SessionSummary_").await;
+    let session = &listed["items"][0];
+    assert_eq!((&session["user_id"], &session["tags"]), (&json!("ada"), &json!(["x", "y"])));
+    assert_eq!(session["trace_count"], 2);
+    let listed = local.get("/sessions?query=s1&user_id=bob", "PaginatedResponse_SessionSummary_").await;
+    assert_eq!(listed["items"][0]["user_id"], "bob");
+
+    // Who names no project sees all.
     let all = local.http.get(format!("{}/traces?limit=200", local.server.url())).send().await.unwrap();
-    assert_eq!(all.json::<Value>().await.unwrap()["total"], 4);
+    let all: Value = all.json().await.unwrap();
+    assert_eq!(all["total"], 5);
+    let untouched = local.http.get(format!("{}/traces/{theirs}", local.server.url())).send().await.unwrap();
+    let untouched: Value = untouched.json().await.unwrap();
+    assert_eq!((&untouched["name"], &untouched["tags"]), (&json!("theirs"), &json!(["a", "b"])));
+
+    for name in ["München", "a/b", "-a", "a@b", &"p".repeat(256)] {
+        for method in [Method::GET, Method::POST] {
+            let request = local.http.request(method, format!("{}/traces", local.server.url()));
+            let request = request.header("x-project-name", name.as_bytes()).json(&trace("t"));
+            assert_eq!(request.send().await.unwrap().status(), StatusCode::UNPROCESSABLE_ENTITY, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_read_in_parts() {
+    let local = Local::start();
+    for turn in 0..60 {
+        local.post("/traces", trace(&format!("turn {turn}"))).await;
+    }
+    for (query, length) in [("", 60), ("?limit=1000", 60), ("?limit=7&offset=55", 5)] {
+        let session = local.get(&format!("/sessions/session-1{query}"), "SessionDetail").await;
+        assert_eq!(session["traces"].as_array().unwrap().len(), length, "{query}");
+    }
+    for wrong in [
+        "/sessions/session-1?limit=1001",
+        "/sessions?sort_by=taste",
+        "/sessions?has_error=perhaps",
+        "/evaluations/trace-scores?source=rumour",
+        "/evaluations/trace-scores?data_type=mood",
+    ] {
+        let answer = local.ask(Method::GET, wrong, None).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
+    }
+    for (flag, sessions) in [("1", 1), ("True", 1), ("false", 0), ("0", 0)] {
+        let listed =
+            local.get(&format!("/sessions?has_error={flag}"), "PaginatedResponse_SessionSummary_").await;
+        assert_eq!(listed["total"], 1 - sessions, "{flag}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,4 +253,13 @@ async fn changes_are_told_as_they_come_also_those_of_other_processes() {
     let second = pandaprobe_local::wire::parse(trace("second").to_string().as_bytes()).unwrap();
     elsewhere.post_trace("tests".to_owned(), second).await.unwrap();
     assert_eq!(next().await[0]["name"], "second");
+    // A score changes its trace; what is removed is told without a trace.
+    let score = json!({"trace_id": id(&first), "name": "n", "value": "1"});
+    let score = local.post("/evaluations/trace-scores", score).await;
+    assert_eq!(next().await[0]["name"], "first");
+    let path = format!("/evaluations/trace-scores/{}", score["id"].as_str().unwrap());
+    local.ask(Method::DELETE, &path, None).await;
+    assert_eq!(next().await[0]["name"], "first");
+    local.ask(Method::DELETE, &format!("/traces/{}", id(&first)), None).await;
+    assert_eq!(next().await, json!([]));
 }

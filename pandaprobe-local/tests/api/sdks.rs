@@ -4,13 +4,13 @@ use std::{path::Path, process::Command, time::Duration};
 
 use pandaprobe_core::{Client, Config, span};
 use pandaprobe_local::exporter;
-use pandaprobe_tests::{contract, shared};
-use serde_json::{Value, json};
+use pandaprobe_tests::shared;
+use serde_json::json;
 
 use crate::kit::{Folder, Local};
 
 /// What all SDKs are asked to send: a session of a user with two turns, and a score of each.
-async fn assert_arrived(local: &Local) {
+pub(crate) async fn assert_arrived(local: &Local) {
     let traces = local.get("/traces?sort_order=asc", "PaginatedResponse_TraceListItem_").await;
     assert_eq!(traces["total"], 2, "{traces}");
     for (turn, row) in traces["items"].as_array().unwrap().iter().enumerate() {
@@ -39,7 +39,7 @@ async fn assert_arrived(local: &Local) {
     );
 }
 
-fn record(client: &Client) {
+pub(crate) fn record(client: &Client) {
     for turn in 0..2 {
         let trace = client.trace(format!("turn-{turn}")).user_id("ada").session_id("conversation-1").start();
         trace.run(|| {
@@ -73,7 +73,7 @@ async fn this_sdk_straight_into_the_file() {
     assert_arrived(&local).await;
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{command:?}\n{}\n{}", said[0], said[1]);
@@ -127,78 +127,23 @@ async fn the_typescript_sdk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_can_be_imported() {
+async fn what_is_about_a_trace_waits_for_it() {
     let local = Local::start();
-    let config = Config::new().exporter(exporter(local.folder.0.join("traces.db")).project("tests"));
-    tokio::task::spawn_blocking(|| record(&Client::new(config).unwrap())).await.unwrap();
-    let program = |store: &str, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pandaprobe-local"));
-        command.arg("--store").arg(local.folder.0.join(store)).args(arguments).current_dir(&local.folder.0);
-        command
-    };
-    run(&mut program("traces.db", &["export", "all.jsonl"]));
-    let exported = std::fs::read_to_string(local.folder.0.join("all.jsonl")).unwrap();
-    let lines = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let traces: Vec<Value> = lines.filter(|line| line["name"].is_string()).collect();
-    assert_eq!(traces.len(), 2);
-    if shared::require("shared", contract::available()) {
-        for trace in &traces {
-            contract::trace_create(trace).unwrap();
-        }
-    }
-    for _ in 0..2 {
-        run(&mut program("copy.db", &["import", "all.jsonl", "--project", "tests"]));
-    }
-    let copy = pandaprobe_local::ServerConfig::new(local.folder.0.join("copy.db")).port(0);
-    let copy = Local {
-        server: pandaprobe_local::LocalServer::start_with(copy).unwrap(),
-        http: reqwest::Client::new(),
-        folder: Folder::new(),
-    };
-    assert_arrived(&copy).await;
-    let scores = copy.get("/evaluations/trace-scores", "PaginatedResponse_TraceScoreResponse_").await;
-    assert_eq!(scores["total"], 2, "importing twice judges nothing twice");
-
-    let listed = program("copy.db", &["ls", "--json", "--user", "ada"]).output().unwrap();
-    let rows: Vec<Value> = String::from_utf8(listed.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(rows.len(), 2);
-    let id = rows[0]["trace_id"].as_str().unwrap();
-    let shown = program("copy.db", &["show", &id[..13]]).output().unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(
-        shown.contains("turn-1 COMPLETED") && shown.contains("LLM ask") && shown.contains("user=ada"),
-        "{shown}"
-    );
-    let pruned = program("copy.db", &["prune", "--max-size", "1B", "--json"]).output().unwrap();
-    let pruned: Value = serde_json::from_slice(&pruned.stdout).unwrap();
-    assert_eq!(pruned["traces"], 2);
-    let missing = program("none.db", &["ls"]).output().unwrap();
-    assert!(!missing.status.success() && !local.folder.0.join("none.db").exists());
-
-    let doctor = |variables: &[(&str, &str)]| {
-        let mut command = program("copy.db", &["doctor", "--json"]);
-        command
-            .env_remove("PANDAPROBE_API_KEY")
-            .env_remove("PANDAPROBE_PROJECT_NAME")
-            .envs(variables.iter().copied());
-        let output = command.output().unwrap();
-        (output.status.success(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
-    };
-    let url = copy.server.url();
-    let key = ("PANDAPROBE_API_KEY", "any");
-    let project = ("PANDAPROBE_PROJECT_NAME", "tests");
-    let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", &url), key, project]);
-    assert!(healthy, "{findings}");
-    assert!(findings.as_array().unwrap().iter().any(|finding| finding["what"] == "reading it back"));
-    let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", &url), project]);
-    assert!(!healthy && findings[1]["ok"] == false && findings[1]["advice"].is_string(), "{findings}");
-    let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", "http://127.0.0.1:9"), key, project]);
-    assert!(
-        !healthy && findings.as_array().unwrap().last().unwrap()["what"] == "reaching the endpoint",
-        "{findings}"
-    );
+    let path = local.folder.0.join("traces.db");
+    let client = || Client::new(Config::new().exporter(exporter(&path).project("tests"))).unwrap();
+    // A process that judges what another has not written yet.
+    let (agent, judge) = (client(), client());
+    let trace = agent.trace("slow").start();
+    judge.score(trace.id(), "quality", 0.5);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let id = trace.id().unwrap().to_string();
+    trace.end();
+    tokio::task::spawn_blocking(move || {
+        agent.shutdown(Duration::from_secs(5)).unwrap();
+        judge.flush(Duration::from_secs(10)).unwrap();
+    })
+    .await
+    .unwrap();
+    let scores = local.get(&format!("/evaluations/trace-scores/{id}"), "[TraceScoreResponse]").await;
+    assert_eq!((&scores[0]["name"], &scores[0]["value"]), (&json!("quality"), &json!("0.5")));
 }

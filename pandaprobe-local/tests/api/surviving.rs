@@ -87,6 +87,19 @@ async fn what_is_old_or_too_much_goes_the_oldest_first() {
     let max_age = Some(Duration::from_secs(3600));
     assert_eq!(store.prune(Retention { max_age, ..Retention::default() }).await.unwrap().traces, 9);
     assert_eq!(count(&store), 0);
+    // All that is long counts, in bytes.
+    for field in ["input", "output", "metadata", "error", "model_parameters"] {
+        let mut long = trace(field);
+        long["spans"][0][field] = match field {
+            "metadata" | "model_parameters" => serde_json::json!({"long": "é".repeat(100_000)}),
+            _ => "é".repeat(100_000).into(),
+        };
+        store.post_trace("p".to_owned(), parsed(&long)).await.unwrap();
+        let kept = store.prune(Retention { max_bytes: Some(210_000), ..Retention::default() }).await.unwrap();
+        assert_eq!(kept.traces, 0, "{field}");
+        let gone = store.prune(Retention { max_bytes: Some(200_000), ..Retention::default() }).await.unwrap();
+        assert_eq!(gone.traces, 1, "{field}");
+    }
     // Nor is it found by its words.
     let filter = TraceFilter { query: Some("day".to_owned()), ..TraceFilter::default() };
     assert_eq!(store.traces(&filter, SortBy::StartedAt, Order::Asc, (1, 0)).unwrap().total, 0);

@@ -71,6 +71,25 @@ async fn what_is_absent_stays_and_the_rest_is_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_spans_add_up_to_is_what_they_say_last() {
+    let local = Local::start();
+    let mut sent = trace("t");
+    for (cost, total) in [
+        (json!({"total": 1.0}), 1.0),
+        (json!({"input": 0.2}), 0.0),
+        (json!({"total": 2.5}), 2.5),
+        (json!({"total": 1e300}), 0.0),
+        (json!({"total": -3.0}), -3.0),
+        (Value::Null, -3.0),
+    ] {
+        sent["spans"][1]["cost"] = cost.clone();
+        local.post("/traces", sent.clone()).await;
+        let listed = local.get("/traces", "PaginatedResponse_TraceListItem_").await;
+        assert_eq!(listed["items"][0]["total_cost"], total, "{cost}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn spans_follow_and_patches_change_what_they_name() {
     let local = Local::start();
     let sent = trace("t");

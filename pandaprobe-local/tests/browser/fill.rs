@@ -1,12 +1,14 @@
 //! Traces to look at.
 
-use pandaprobe_local::{LocalServer, time::Micros};
+use pandaprobe_local::{LocalServer, ServerConfig, time::Micros};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A server over a store of its own, which goes with it.
 pub(crate) struct Filled {
-    server: LocalServer,
+    /// `None` while it starts again.
+    server: Option<LocalServer>,
+    url: String,
     pub(crate) folder: std::path::PathBuf,
 }
 
@@ -14,11 +16,23 @@ impl Filled {
     pub(crate) fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("pandaprobe-browser-{}", Uuid::new_v4()));
         let server = LocalServer::start(folder.join("traces.db")).unwrap();
-        Self { server, folder }
+        Self { url: server.url(), server: Some(server), folder }
     }
 
     pub(crate) fn url(&self) -> String {
-        self.server.url()
+        self.url.clone()
+    }
+
+    pub(crate) fn store(&self) -> std::path::PathBuf {
+        self.folder.join("traces.db")
+    }
+
+    /// Ends the server, and starts another in its place.
+    pub(crate) fn restart(&mut self) {
+        let port = self.server.take().unwrap().address().port();
+        let server = LocalServer::start_with(ServerConfig::new(self.store()).port(port)).unwrap();
+        assert_eq!(server.url(), self.url, "the port is taken");
+        self.server = Some(server);
     }
 
     /// All that is stored.
@@ -27,7 +41,15 @@ impl Filled {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) {
-        let request = reqwest::Client::new().post(format!("{}{path}", self.url()));
+        self.send(reqwest::Method::POST, path, body).await;
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) {
+        self.send(reqwest::Method::PATCH, path, body).await;
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: &Value) {
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url()));
         let answer = request.header("x-project-name", "shop").json(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
     }

@@ -4,6 +4,7 @@
 mod driver;
 mod fill;
 mod hostile;
+mod live;
 mod pages;
 mod plain;
 mod sizes;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::{
     driver::{Browser, is_here},
-    fill::{Filled, ago, answer, shop},
+    fill::{Filled, ago, answer, large, shop},
 };
 
 /// One browser at a time: a machine may be small.
@@ -179,6 +180,108 @@ async fn a_trace_is_moved_through_by_key() {
         .go("/ui/traces/10000000-0000-4000-8000-000000000028?span=10000000-0000-4006-8000-000000000028")
         .await;
     browser.until("document.querySelector('.row.chosen .name')?.textContent === 'SELECT orders'").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_scroll_scroll_where_no_list_is() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 48).await;
+    let long = "A line of what was asked.\n".repeat(30);
+    for number in 0..5 {
+        let turn =
+            json!({"name": "turn", "session_id": "long", "started_at": ago(5_000 - number), "input": long});
+        filled.post("/traces", &turn).await;
+    }
+    let browser = Browser::open(&filled.url()).await;
+    // A page without rows.
+    browser.go("/ui/session?id=long").await;
+    browser.press("\u{e015}\u{e015}\u{e015}").await;
+    browser.until("scrollY > 0").await;
+    // A table that is no list.
+    browser.go("/ui/user?id=user-3").await;
+    browser
+        .js("document.querySelector('.plot details').open = true; document.querySelector('.plot .scroll').focus();
+             window.turnedBack = false; addEventListener('keydown', (event) => window.turnedBack ||= event.defaultPrevented);")
+        .await;
+    browser.press("\u{e015}").await;
+    assert_eq!(
+        browser.js("return [window.turnedBack, document.querySelector('tr.chosen')]").await,
+        json!([false, null])
+    );
+    // Lists are moved through as before, wherever else the focus is.
+    browser.js("document.activeElement.blur()").await;
+    browser.press("\u{e015}").await;
+    browser.until("document.querySelector('tr.chosen')").await;
+    browser.check("keys that scroll").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paper_has_the_rows_that_are_not_in_sight() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    let browser = Browser::open(&filled.url()).await;
+    for (count, said) in [(500, ""), (2_300, "300 more spans are not printed.")] {
+        let trace_id = Uuid::new_v4();
+        large(&filled, trace_id, count).await;
+        browser.go(&format!("/ui/traces/{trace_id}")).await;
+        browser.until("performance.getEntriesByName('interactive').length").await;
+        browser.js("document.getElementById('tree').scrollTop = 3000").await;
+        let rows = "document.querySelectorAll('.row:not([hidden])')";
+        browser
+            .js(&format!(
+                "const left = (line) => (line.hidden ? '' : line.textContent);
+                 addEventListener('beforeprint', () => (window.printed = [{rows}.length, left(document.getElementById('left-out'))]))"
+            ))
+            .await;
+        let pdf = browser.devtools("Page.printToPDF", json!({})).await["data"].take();
+        assert_eq!(browser.js("return window.printed").await, json!([count.min(2_000), said]));
+        // At 26 pixels a row, one page holds about 40.
+        let pages = "return atob(arguments[0]).match(/\\/Type\\s*\\/Page\\b/g).length";
+        let pages = browser.client.execute(pages, vec![pdf]).await.unwrap().as_u64().unwrap();
+        assert!((count.min(2_000) as u64 / 60..count as u64 / 20).contains(&pages), "{count}: {pages} pages");
+        browser.until(&format!("{rows}.length && {rows}.length < 100")).await;
+        browser.until("document.getElementById('left-out').hidden").await;
+        browser.check("paper").await;
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn details_below_the_tree_come_into_view() {
+    if !is_here() {
+        return;
+    }
+    let _alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, 48).await;
+    let browser = Browser::open(&filled.url()).await;
+    browser.size(390, 844).await;
+    browser.go(TRACE).await;
+    browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
+    let top = "document.getElementById('detail').getBoundingClientRect().top";
+    browser.until(&format!("{top} > 400")).await;
+    browser.js("document.querySelector('.row[data-row=\"3\"]').click()").await;
+    browser.until("document.getElementById('span-name')?.textContent === 'plan'").await;
+    browser.until(&format!("{top} < 100")).await;
+    // Who runs through the tree stays there.
+    browser.js("scrollTo(0, 0)").await;
+    browser.press("k").await;
+    browser.until("document.getElementById('span-name')?.textContent === 'embed'").await;
+    browser.press("j").await;
+    browser.until("document.getElementById('span-name')?.textContent === 'plan'").await;
+    assert_eq!(browser.js("return scrollY").await, 0);
+    browser.press("\u{e007}").await;
+    browser.until(&format!("{top} < 100")).await;
+    browser.check("details below the tree").await;
     browser.close().await;
 }
 

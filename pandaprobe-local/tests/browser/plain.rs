@@ -2,10 +2,10 @@
 
 use pandaprobe_local::{LocalServer, ServerConfig};
 use reqwest::{Client, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::fill::{Filled, shop};
+use crate::fill::{Filled, ago, shop};
 
 async fn get(filled: &Filled, path: &str) -> Response {
     Client::new().get(format!("{}{path}", filled.url())).send().await.unwrap()
@@ -97,6 +97,50 @@ async fn assets_are_kept_until_they_change() {
             .unwrap();
         assert_eq!(again.status(), 304, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_session_has_a_page_of_its_own_size() {
+    let filled = Filled::new();
+    let text = "He said \"<b>&</b>\". ".repeat(9_000);
+    let plain = json!(text);
+    let messages: Value = (0..20).map(|_| json!({"role": "user", "content": text[..9_000]})).collect();
+    let parts: Value = (0..20).map(|_| json!({"type": "text", "text": text[..9_000]})).collect();
+    let values = [
+        plain,
+        json!({"messages": messages}),
+        json!([{"role": "user", "content": parts}]),
+        json!({"any": messages}),
+    ];
+    for number in 0..25 {
+        let [input, output] = [&values[number % 4], &values[(number + 1) % 4]];
+        let turn = json!({"name": format!("turn-{number}"), "session_id": "long", "started_at": ago(5_000 - number as i64), "input": input, "output": output});
+        filled.post("/traces", &turn).await;
+    }
+    let page = get(&filled, "/ui/session?id=long").await.text().await.unwrap();
+    assert!(page.len() < 4_000_000, "{}", page.len());
+    for number in 0..25 {
+        assert!(page.contains(&format!("turn-{number}<")), "{number}");
+    }
+    // The last has as much as the others.
+    let last = page.rsplit("class=\"turn\"").next().unwrap();
+    assert!(last.matches("He said").count() > 1_000 && last.contains("There is more"), "{}", last.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_for_a_session_is_in_the_trace() {
+    let filled = Filled::new();
+    let (trace_id, long) = (Uuid::new_v4(), "0123456789".repeat(100_000));
+    let trace = json!({"trace_id": trace_id, "name": "long", "session_id": "long", "started_at": ago(0), "input": long, "output": "short", "metadata": {"any": long}});
+    filled.post("/traces", &trace).await;
+    let page = get(&filled, "/ui/session?id=long").await.text().await.unwrap();
+    assert!(page.len() < 20_000 && page.contains("The input is too long for this page (1.0 MB)"), "{page}");
+    assert!(
+        page.contains("short") && page.contains(&format!("/ui/traces/{trace_id}/raw?field=input")),
+        "{page}"
+    );
+    let whole = get(&filled, &format!("/ui/traces/{trace_id}/raw?field=input")).await.text().await.unwrap();
+    assert_eq!(whole.len(), long.len() + 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

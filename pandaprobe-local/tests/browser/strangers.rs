@@ -105,10 +105,10 @@ async fn pages_of_others_get_nothing_and_change_nothing() {
         for (what, told) in attacks(&browser, &at).await {
             let told = told.as_str().unwrap_or_default();
             let nothing = ["", "sent", "refused", "closed", "TypeError: Failed to fetch"];
-            assert!(nothing.contains(&told) || told.starts_with(REFUSED), "{page}: {what}: {told}");
+            assert!(nothing.contains(&told) || told.contains(REFUSED), "{page}: {what}: {told}");
         }
         let told = form(&browser, &at).await;
-        assert!(told.starts_with(REFUSED), "{page}: a form: {told}");
+        assert!(told.contains(REFUSED), "{page}: a form: {told}");
     }
     assert_eq!(filled.traces().await, before);
 

@@ -22,11 +22,18 @@ function move(by) {
   choose(all[next]);
 }
 
+/** Whether a key scrolls what it is pressed in, which is not a list. */
+function isScrolling(event) {
+  const region = event.target.closest(".scroll, .text, pre");
+  return region && !region.querySelector("table.list");
+}
+
 document.addEventListener("keydown", (event) => {
   if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const down = event.key === "j" || event.key === "ArrowDown";
   const up = event.key === "k" || event.key === "ArrowUp";
   if (down || up) {
+    if (isScrolling(event) || !rows().length) return;
     event.preventDefault();
     move(down ? 1 : -1);
   } else if (event.key === "Enter" && chosen && !(event.target instanceof HTMLAnchorElement)) {
@@ -60,16 +67,17 @@ function live(list) {
     if (isLoading || !toggle.checked || document.hidden) return;
     isLoading = true;
     isWaiting = false;
-    try {
-      const answer = await fetch(list.dataset.rows);
-      if (answer.ok) replace(list, fragment(await answer.text()));
+    const html = await ask(list.dataset.rows);
+    if (html === null) {
+      isWaiting = true;
+    } else {
+      replace(list, fragment(html));
       missed = 0;
-    } finally {
-      setTimeout(() => {
-        isLoading = false;
-        if (isWaiting) load();
-      }, 500);
     }
+    setTimeout(() => {
+      isLoading = false;
+      if (isWaiting) load();
+    }, html === null ? 2_000 : 500);
   }
 
   const changed = (traces) => {
@@ -83,6 +91,16 @@ function live(list) {
     tell();
     if (toggle.checked) load();
   });
+}
+
+/** What the server answers; null if it does not. */
+async function ask(address) {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? await answer.text() : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Puts the new list in place, and lights up what is new or changed in it. */

@@ -35,24 +35,31 @@ export function fragment(html) {
  */
 export function follow(tell, show = () => {}) {
   let source = null;
+  let isFirst = !document.hidden;
   const open = () => {
     source = new EventSource("/events");
     source.addEventListener("traces", (event) => tell(JSON.parse(event.data)));
-    source.addEventListener("open", () => show(true));
+    source.addEventListener("open", () => {
+      show(true);
+      // It is opened again, too, after the connection broke.
+      if (!isFirst) tell(null);
+      isFirst = false;
+    });
     source.addEventListener("error", () => show(false));
   };
   document.addEventListener("visibilitychange", () => {
     source?.close();
     source = null;
-    if (document.hidden) return;
-    open();
-    tell(null);
+    if (!document.hidden) open();
   });
   if (document.hidden) return Promise.resolve();
   open();
   return new Promise((resolve) => {
     source.addEventListener("open", resolve, { once: true });
-    setTimeout(resolve, 500);
+    setTimeout(() => {
+      isFirst = false;
+      resolve();
+    }, 500);
   });
 }
 

@@ -1,6 +1,6 @@
 // The page of a trace: loads the spans, follows keys, keeps the address, shows what is chosen.
 
-import { follow, fragment, isTyping } from "./page.js";
+import { follow, fragment, isTyping, localTimes } from "./page.js";
 import { FAILED, Spans } from "./spans.js";
 import { Tree } from "./tree.js";
 
@@ -17,6 +17,15 @@ async function loadSpans() {
 }
 
 let running = null;
+/** What the details were made of. They change under the reader's hands: parts are opened, buttons say what they did. */
+let shown = detail.innerHTML;
+/** Whether the details were asked for, and not only passed on the way through the tree. */
+let isOpened = false;
+
+/** Brings the details into view where the screen is so narrow that they are below the tree. */
+function reveal() {
+  if (isOpened && detail.offsetTop > part("tree").offsetTop) detail.scrollIntoView();
+}
 
 /** Puts a fragment beside the tree; one that comes too late is dropped. */
 async function showDetail(address) {
@@ -25,20 +34,27 @@ async function showDetail(address) {
   try {
     const answer = await fetch(address, { signal: running.signal });
     detail.replaceChildren(fragment(await answer.text()));
+    shown = detail.innerHTML;
     detail.scrollTop = 0;
+    reveal();
   } catch (error) {
-    if (error.name !== "AbortError") detail.textContent = "The server does not answer.";
+    if (error.name === "AbortError") return;
+    detail.textContent = "The server does not answer.";
+    shown = null;
   }
 }
 
 let waiting = 0;
 tree.addEventListener("choose", ({ detail: row }) => {
+  isOpened = false;
   const id = tree.spans.id(row);
   history.replaceState(null, "", `${path}?span=${id}`);
   // Who runs through the tree does not load all of it.
   clearTimeout(waiting);
   waiting = setTimeout(showDetail, 60, `${path}/spans/${id}`);
 });
+
+tree.addEventListener("open", () => (isOpened = true));
 
 tree.addEventListener("change", () => {
   const { spans, lines } = tree;
@@ -51,9 +67,16 @@ tree.addEventListener("change", () => {
 
 function toWhole() {
   clearTimeout(waiting);
+  isOpened = false;
   history.replaceState(null, "", path);
   tree.chooseNothing();
   showDetail(`${path}/overview`);
+}
+
+function toDetail() {
+  isOpened = true;
+  detail.focus({ preventScroll: true });
+  reveal();
 }
 
 function nextError(by) {
@@ -87,7 +110,7 @@ const KEYS = {
   N: () => findNext(-1),
   z: () => tree.zoom(tree.chosen),
   0: () => tree.zoom(-1),
-  Enter: () => detail.focus(),
+  Enter: toDetail,
   Escape: toWhole,
 };
 
@@ -114,42 +137,67 @@ part("fold-all").addEventListener("click", () => tree.foldAll(true));
 part("unfold-all").addEventListener("click", () => tree.foldAll(false));
 part("zoom-out").addEventListener("click", () => tree.zoom(-1));
 
-/** A trace that changes is loaded again, at most twice a second, less often if it is large. */
-let timer = 0;
-let lastLoad = 0;
+/** How many rows are printed. */
+const PRINTED = 2_000;
+addEventListener("beforeprint", () => {
+  const left = tree.print(PRINTED);
+  part("left-out").hidden = !left;
+  part("left-out").textContent = `${left.toLocaleString("en")} more spans are not printed.`;
+});
+addEventListener("afterprint", () => {
+  part("left-out").hidden = true;
+  tree.unprint();
+});
+
+let isWaiting = false;
+let isLoading = false;
+let pause = 500;
+
 function changed(traces) {
-  const isOurs = traces ? traces.some((row) => row.trace_id === page.dataset.trace) : mayChange();
-  if (!isOurs || timer) return;
-  timer = setTimeout(async () => {
+  if (traces && !traces.some((row) => row.trace_id === page.dataset.trace)) return;
+  isWaiting = true;
+  load();
+}
+
+/** Loads again what changed: at most twice a second, less often if it is large. */
+function load() {
+  if (!isWaiting || isLoading || document.hidden) return;
+  isLoading = true;
+  setTimeout(async () => {
     const begun = performance.now();
-    await refresh();
-    lastLoad = performance.now() - begun;
-    timer = 0;
-  }, Math.max(500, 5 * lastLoad));
+    isWaiting = false;
+    try {
+      await refresh();
+      pause = Math.max(500, 5 * (performance.now() - begun));
+    } catch {
+      // The server is gone, perhaps for a moment.
+      isWaiting = true;
+      pause = 2_000;
+    }
+    isLoading = false;
+    load();
+  }, pause);
 }
-
-/** Whether what may have been missed matters: what has ended seldom changes. */
-function mayChange() {
-  return tree.spans.status === "RUNNING" || tree.spans.status !== page.dataset.status || !tree.spans.count;
-}
-
-let lastDetail = null;
 
 async function refresh() {
   const asked = location.href;
   const answer = await fetch(asked);
-  if (!answer.ok) return;
+  if (answer.status === 404) return;
+  if (!answer.ok) throw new Error(`trace: ${answer.status}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const { version } = fresh.getElementById("trace").dataset;
+  if (version === page.dataset.version && version === String(tree.spans.version)) return;
   for (const id of ["status", "figures", "detail"]) {
-    const theirs = fresh.getElementById(id)?.innerHTML ?? "";
+    const theirs = fresh.getElementById(id);
+    localTimes(theirs);
     // What is being read stays as it is, unless it changed.
-    if (id === "detail" && (location.href !== asked || theirs === lastDetail)) continue;
-    if (id === "detail") lastDetail = theirs;
-    part(id).replaceChildren(fragment(theirs));
+    if (id === "detail" && (location.href !== asked || theirs.innerHTML === shown)) continue;
+    if (id === "detail") shown = theirs.innerHTML;
+    part(id).replaceChildren(...theirs.childNodes);
   }
-  page.dataset.status = fresh.getElementById("trace")?.dataset.status ?? "";
-  part("no-spans")?.remove();
   tree.show(await loadSpans());
+  if (tree.spans.count) part("no-spans")?.remove();
+  page.dataset.version = version;
 }
 
 try {
@@ -158,7 +206,7 @@ try {
   await follow((traces) => (isShown ? changed(traces) : (isLate = true)));
   tree.show(await loadSpans());
   isShown = true;
-  if (isLate || tree.spans.status !== page.dataset.status) changed(null);
+  if (isLate || String(tree.spans.version) !== page.dataset.version) changed(null);
   const asked = tree.spans.find(new URLSearchParams(location.search).get("span"));
   if (asked >= 0) tree.choose(asked, true);
   part("tree").focus({ preventScroll: true });

@@ -8,7 +8,7 @@ const INDENT = 14;
 const DEEPEST = 16;
 
 export class Tree extends EventTarget {
-  /** Tells of a choice by the event `choose`, of folding and zooming by `change`. */
+  /** Tells of a choice by the event `choose`, then by `open` if it was a click; of folding and zooming by `change`. */
   constructor(view, rows, axis) {
     super();
     Object.assign(this, { view, rows, axis });
@@ -16,6 +16,7 @@ export class Tree extends EventTarget {
     this.folded = new Set();
     this.chosen = -1;
     this.isDrawing = false;
+    this.isPrinting = false;
     view.addEventListener("scroll", () => this.draw(), { passive: true });
     rows.addEventListener("click", (event) => this.clicked(event));
     rows.addEventListener("dblclick", (event) => event.target.closest(".lane") && this.zoom(this.chosen));
@@ -67,6 +68,7 @@ export class Tree extends EventTarget {
   }
 
   drawNow() {
+    if (this.isPrinting) return;
     const first = Math.max(Math.floor(this.view.scrollTop / HEIGHT) - BEYOND, 0);
     const most = Math.ceil(this.view.clientHeight / HEIGHT) + 2 * BEYOND;
     while (this.pool.length < most) this.pool.push(this.makeLine());
@@ -82,6 +84,26 @@ export class Tree extends EventTarget {
         this.fill(line, place);
       }
     }
+  }
+
+  /** Draws the rows whether they are in sight or not, at most so many; how many more there are. */
+  print(most) {
+    if (!this.spans) return 0;
+    const count = Math.min(this.lines.length, most);
+    while (this.pool.length < count) this.pool.push(this.makeLine());
+    for (const [place, line] of this.pool.entries()) {
+      if (place < count) this.fill(line, place);
+      else line.element.hidden = true;
+    }
+    this.isPrinting = true;
+    return this.lines.length - count;
+  }
+
+  /** Draws what is in sight again, and that alone. */
+  unprint() {
+    this.isPrinting = false;
+    for (const line of this.pool.splice(0)) line.element.remove();
+    this.redraw();
   }
 
   makeLine() {
@@ -214,7 +236,10 @@ export class Tree extends EventTarget {
     if (!element) return;
     const row = Number(element.dataset.row);
     if (event.target.closest(".twist") && this.spans.hasBelow(row)) this.fold(row, !this.folded.has(row));
-    else this.choose(row);
+    else {
+      this.choose(row);
+      this.dispatchEvent(new Event("open"));
+    }
   }
 
   /** The place of a row in what is shown, or that of the row that hides it. */
