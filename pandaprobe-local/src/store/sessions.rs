@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::{Order, Page, Store, StoreError, TraceFilter, filter::Where, read::whole, write::remove};
 use crate::{StoredTrace, time::Micros};
 
-/// A session.
+/// A session, which is of one project.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SessionRow {
+    /// The project.
+    #[serde(skip)]
+    pub project: String,
     /// Its id.
     pub session_id: String,
     /// How many traces it has.
@@ -73,7 +76,7 @@ const SESSION: &str =
     // The user of the first: of times and users together the least, whose time has 20 digits.
     "session_id, count(*), min(started_at), max(started_at), sum(latency / 1000.0), max(status = 'ERROR'),
     substr(min(format('%020d', started_at + 100000000000000000) || user_id), 21), json_group_array(DISTINCT tags),
-    sum(span_count), sum(prompt_tokens + completion_tokens), sum(total_cost)";
+    sum(span_count), sum(prompt_tokens + completion_tokens), sum(total_cost), project";
 
 fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
     let tags: Vec<String> = serde_json::from_str(row.get_ref(7)?.as_str()?).unwrap_or_default();
@@ -91,6 +94,7 @@ fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
         total_span_count: row.get(8)?,
         total_tokens: row.get(9)?,
         total_cost: row.get(10)?,
+        project: row.get(11)?,
     })
 }
 
@@ -136,7 +140,7 @@ impl Store {
             _ => "max(started_at)",
         };
         self.read(|connection| {
-            let grouped = format!("FROM traces WHERE {} GROUP BY session_id {having}", all.sql());
+            let grouped = format!("FROM traces WHERE {} GROUP BY project, session_id {having}", all.sql());
             let count = format!("SELECT count(*) FROM (SELECT 1 {grouped})");
             let total = connection.prepare(&count)?.query_row(&*all.values(), |row| row.get(0))?;
             let list = format!(
@@ -149,7 +153,7 @@ impl Store {
         })
     }
 
-    /// A session with a part of its traces, the oldest first.
+    /// A session with a part of its traces, the oldest first. Without a project, of the one that had a trace of it last.
     ///
     /// # Errors
     ///
@@ -166,19 +170,23 @@ impl Store {
             all.and("project = ?", project.to_owned());
         }
         self.read(|connection| {
-            let one = format!("SELECT {SESSION} FROM traces WHERE {} GROUP BY session_id", all.sql());
+            let one = format!(
+                "SELECT {SESSION} FROM traces WHERE {} GROUP BY project ORDER BY max(started_at) DESC LIMIT 1",
+                all.sql()
+            );
             let mut one = connection.prepare(&one)?;
             let mut rows = one.query(&*all.values())?;
             let Some(session) = rows.next()?.map(session_row).transpose()? else {
                 return Ok(None);
             };
             let list = format!(
-                "SELECT trace_id FROM traces WHERE {} ORDER BY started_at, id LIMIT {limit} OFFSET {offset}",
-                all.sql()
+                "SELECT trace_id FROM traces WHERE session_id = ?1 AND project = ?2
+                 ORDER BY started_at, id LIMIT {limit} OFFSET {offset}"
             );
             let mut list = connection.prepare(&list)?;
-            let ids: Vec<String> =
-                list.query_map(&*all.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let ids: Vec<String> = list
+                .query_map([session_id, &session.project], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
             let mut traces = Vec::with_capacity(ids.len());
             for id in ids {
                 traces.extend(whole(connection, &id)?);

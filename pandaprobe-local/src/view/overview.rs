@@ -13,7 +13,7 @@ use super::{
     frame::{self, Place},
     html as answer,
     plot::{self, Row, Time},
-    text,
+    text, user,
 };
 use crate::{
     ModelUse, NameUse, Store, StoreError, TraceFilter, UserRow,
@@ -250,7 +250,7 @@ fn top_users(users: &[UserRow]) -> Markup {
     let rows = html! {
         @for user in users {
             tr {
-                th scope="row" { a href=(to("/ui/user", "id", &user.user_id)) { (text::name(&user.user_id, 60)) } }
+                th scope="row" { (user::link(Some(&user.user_id), 60)) }
                 td.number { (text::count(user.trace_count)) }
                 td.number { (text::some(user.total_tokens)) }
                 td.number { (text::cost(user.total_cost)) }

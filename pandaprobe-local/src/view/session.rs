@@ -9,7 +9,7 @@ use super::{
     blocking,
     filter::{ranges, span_of_time},
     frame::{self, Place, fact},
-    html as answer, message, text, traces,
+    html as answer, message, text, traces, user,
     value::{self, Way},
 };
 use crate::{
@@ -92,10 +92,10 @@ fn line(row: &SessionRow) -> Markup {
     html! {
         tr data-id=(row.session_id) {
             th scope="row" {
-                a href=(to("/ui/session", "id", &row.session_id)) { (text::name(&row.session_id, 80)) }
+                (link(&row.project, &row.session_id, 80))
                 @if row.has_error { " " span.status.bad { "error" } }
             }
-            td.id { (user(row.user_id.as_deref())) }
+            td.id { (user::link(row.user_id.as_deref(), 80)) }
             td.when { (text::time(row.first_trace_at)) }
             td.when { @if let Some(at) = row.last_trace_at { (text::time(at)) } }
             td.number { (text::count(row.trace_count)) }
@@ -108,13 +108,11 @@ fn line(row: &SessionRow) -> Markup {
     }
 }
 
-fn user(id: Option<&str>) -> Markup {
-    html! {
-        @match id {
-            Some(id) if !id.is_empty() => a href=(to("/ui/user", "id", id)) { (text::name(id, 80)) },
-            _ => span.faint { (text::NONE) },
-        }
-    }
+/// A way to the page of a session.
+pub(super) fn link(project: &str, session_id: &str, most: usize) -> Markup {
+    let page =
+        Address::default().with("id", Some(session_id)).with("project", Some(project)).on("/ui/session");
+    html! { a href=(page) { (text::name(session_id, most)) } }
 }
 
 type Turn = (TraceRow, [Option<Bounded>; 3]);
@@ -122,17 +120,23 @@ type Turn = (TraceRow, [Option<Bounded>; 3]);
 pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Shown<Html<String>> {
     let session_id = address.get("id").ok_or(Miss::Absent("session"))?.to_owned();
     let offset = (address.page() - 1) * TURNS;
-    let read = blocking(move || read(&shared, session_id, offset));
+    let project = address.get("project").map(str::to_owned);
+    let read = blocking(move || read(&shared, project.as_deref(), session_id, offset));
     let (session, turns) = read.await?.ok_or(Miss::Absent("session"))?;
+    let list = Address::default()
+        .with("session_id", Some(&session.session_id))
+        .with("project", Some(&session.project));
+    let list = list.on("/ui/traces");
     let mut budget = Budget { left: SHOWN, sides: 2 * turns.len() };
     let body = html! {
         div.title.of-trace {
             h1 { (text::name(&session.session_id, 255)) }
             @if session.has_error { span.status.bad { "error" } }
-            a.button.quiet.push href=(to("/ui/traces", "session_id", &session.session_id)) { "As a list of traces" }
+            a.button.quiet.push href=(list) { "As a list of traces" }
         }
         dl.facts {
-            (fact("User", Some(user(session.user_id.as_deref()))))
+            (fact("User", Some(user::link(session.user_id.as_deref(), 255))))
+            (fact("Project", Some(text::name(&session.project, 255))))
             (fact("Turns", Some(html! { (text::count(session.trace_count)) })))
             (fact("Began", Some(text::time(session.first_trace_at))))
             (fact("Latest", session.last_trace_at.map(text::time)))
@@ -140,7 +144,7 @@ pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Show
             (fact("Tokens", Some(html! { (text::some(session.total_tokens)) })))
             (fact("Cost", Some(html! { (text::cost(session.total_cost)) })))
         }
-        ol.thread { @for (at, turn) in (offset + 1..).zip(&turns) { (self::turn(at, turn, &mut budget)) } }
+        ol.thread { @for (at, turn) in (offset + 1..).zip(&turns) { (self::turn(at, turn, &session, &mut budget)) } }
         (frame::pager("/ui/session", &address, session.trace_count, TURNS))
     };
     Ok(answer(frame::page("Session", Place::Sessions, "list.js", &body)))
@@ -148,13 +152,15 @@ pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Show
 
 fn read(
     shared: &Shared,
+    project: Option<&str>,
     session_id: String,
     offset: i64,
 ) -> Result<Option<(SessionRow, Vec<Turn>)>, StoreError> {
-    let Some((session, _)) = shared.store.session(None, &session_id, (0, 0))? else {
+    let Some((session, _)) = shared.store.session(project, &session_id, (0, 0))? else {
         return Ok(None);
     };
-    let filter = TraceFilter { session_id: Some(session_id), ..TraceFilter::default() };
+    let project = Some(session.project.clone());
+    let filter = TraceFilter { project, session_id: Some(session_id), ..TraceFilter::default() };
     let page = shared.store.traces(&filter, SortBy::StartedAt, Order::Asc, (TURNS, offset))?;
     let mut turns = Vec::with_capacity(page.items.len());
     for row in page.items {
@@ -184,7 +190,12 @@ impl Budget {
     }
 }
 
-fn turn(at: i64, (row, [input, output, metadata]): &Turn, budget: &mut Budget) -> Markup {
+fn turn(
+    at: i64,
+    (row, [input, output, metadata]): &Turn,
+    session: &SessionRow,
+    budget: &mut Budget,
+) -> Markup {
     let path = format!("/ui/traces/{}", row.trace_id);
     let metadata = match metadata {
         Some(Bounded::Whole(metadata)) => Some(&**metadata),
@@ -197,6 +208,7 @@ fn turn(at: i64, (row, [input, output, metadata]): &Turn, budget: &mut Budget) -
                 span.faint { (text::count(at)) }
                 a href=(path) { (text::name(&row.name, 120)) }
                 (frame::status(&row.status))
+                @if row.user_id != session.user_id { "of " (user::link(row.user_id.as_deref(), 80)) }
                 span.push.faint { (text::maybe_millis(row.latency_ms)) " · " (text::time(row.started_at)) }
             }
             @for side in sides.iter().flatten() { (side) }

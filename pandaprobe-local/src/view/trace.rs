@@ -11,7 +11,7 @@ use super::{
     address::{Address, to},
     blocking,
     frame::{self, Place, fact},
-    html as answer, id, message, span, text, traces, value,
+    html as answer, id, message, session, span, text, traces, user, value,
 };
 use crate::{Score, TraceRow, server::Shared, wire::Raw};
 
@@ -145,18 +145,14 @@ fn own(whole: &Whole) -> Markup {
     let Whole { row, content: [input, output, metadata], scores, .. } = whole;
     let path = format!("/ui/traces/{}/raw", row.trace_id);
     let raw = |field: &str| to(&path, "field", field);
-    let link = |path: &str, id: &Option<String>| {
-        id.as_deref()
-            .filter(|id| !id.is_empty())
-            .map(|id| html! { a href=(to(path, "id", id)) { (text::name(id, 255)) } })
-    };
+    let session_id = row.session_id.as_deref().filter(|id| !id.is_empty());
     let word = |word: &Option<String>| word.as_deref().map(|word| text::name(word, 255));
     html! {
         article.own aria-labelledby="own-name" {
             header { h2 #own-name { "The trace" } }
             dl.facts {
-                (fact("User", link("/ui/user", &row.user_id)))
-                (fact("Session", link("/ui/session", &row.session_id)))
+                (fact("User", row.user_id.is_some().then(|| user::link(row.user_id.as_deref(), 255))))
+                (fact("Session", session_id.map(|id| session::link(&row.project, id, 255))))
                 (fact("Began", Some(text::time(row.started_at))))
                 (fact("Ended", row.ended_at.map(text::time)))
                 (fact("Environment", word(&row.environment)))

@@ -13,7 +13,7 @@ use super::{
     blocking,
     filter::{Wanted, form, ranges},
     frame::{self, Place},
-    html as answer, text,
+    html as answer, session, text, user,
 };
 use crate::{Page, Store, StoreError, TraceRow, server::Shared, store::viewing::Mark};
 
@@ -162,20 +162,16 @@ fn line(row: &TraceRow, marks: &[Mark]) -> Markup {
             td.number { (text::some(row.span_count)) }
             td.number { (text::some(row.total_tokens)) }
             td.number { (text::cost(row.total_cost)) }
-            td.id { (filtered(row.user_id.as_deref(), "/ui/user")) }
-            td.id { (filtered(row.session_id.as_deref(), "/ui/session")) }
+            td.id { (user::link(row.user_id.as_deref(), 60)) }
+            td.id {
+                @match row.session_id.as_deref().filter(|id| !id.is_empty()) {
+                    Some(id) => (session::link(&row.project, id, 60)),
+                    None => span.faint { (text::NONE) },
+                }
+            }
             td.wide { (tags(&row.tags)) }
             td.wide { (scores(&row.trace_id, marks)) }
             td.widest { (text::name(&row.project, 40)) }
-        }
-    }
-}
-
-fn filtered(id: Option<&str>, path: &str) -> Markup {
-    html! {
-        @match id {
-            Some(id) if !id.is_empty() => a href=(to(path, "id", id)) { (text::name(id, 60)) },
-            _ => span.faint { (text::NONE) },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Users, and one user.
 
 use axum::{extract::State, response::Html};
-use maud::html;
+use maud::{Markup, html};
 
 use super::{
     Miss, Shown,
@@ -14,6 +14,16 @@ use super::{
 use crate::{Order, SessionFilter, TraceFilter, server::Shared};
 
 const LIMIT: i64 = 50;
+
+/// A way to the page of a user.
+pub(super) fn link(id: Option<&str>, most: usize) -> Markup {
+    html! {
+        @match id {
+            Some(id) if !id.is_empty() => a href=(to("/ui/user", "id", id)) { (text::name(id, most)) },
+            _ => span.faint { (text::NONE) },
+        }
+    }
+}
 
 pub(super) async fn list(State(shared): State<Shared>, address: Address) -> Shown<Html<String>> {
     let (after, before) = span_of_time(&address, &mut Vec::new());
@@ -32,7 +42,7 @@ pub(super) async fn list(State(shared): State<Shared>, address: Address) -> Show
                 tbody {
                     @for row in &found.items {
                         tr data-id=(row.user_id) {
-                            th scope="row" { a href=(to("/ui/user", "id", &row.user_id)) { (text::name(&row.user_id, 120)) } }
+                            th scope="row" { (link(Some(&row.user_id), 120)) }
                             td.when { (text::time(row.first_seen)) }
                             td.when { (text::time(row.last_seen)) }
                             td.number { (text::some(row.session_count)) }

@@ -153,3 +153,26 @@ async fn spans_come_as_columns() {
     assert_eq!(columns["depth"], serde_json::json!([0, 1, 2, 1, 1, 2, 1]));
     assert_eq!(columns["ids"].as_str().unwrap().len(), 7 * 32);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_of_a_session_in_two_projects_is_two_sessions() {
+    let filled = Filled::new();
+    for (project, user) in [("shop", "ada"), ("bank", "bob")] {
+        let turn = json!({"name": "turn", "session_id": "s-1", "user_id": user, "started_at": ago(0), "input": format!("{user} asks"), "tags": [project]});
+        let post =
+            reqwest::Client::new().post(format!("{}/traces", filled.url())).header("x-project-name", project);
+        assert_eq!(post.json(&turn).send().await.unwrap().status(), 202);
+    }
+    let list = get(&filled, "/ui/sessions").await.text().await.unwrap();
+    for (project, user, other) in [("shop", "ada", "bob"), ("bank", "bob", "ada")] {
+        let address = format!("/ui/session?id=s-1&project={project}");
+        assert!(list.contains(&address.replace('&', "&amp;")), "{list}");
+        let page = get(&filled, &address).await.text().await.unwrap();
+        assert!(page.contains(&format!("{user} asks")) && !page.contains(other), "{page}");
+    }
+    // Another user's turn in a session says so.
+    let guest = json!({"name": "turn", "session_id": "s-1", "user_id": "guest", "started_at": ago(0), "input": "hello"});
+    filled.post("/traces", &guest).await;
+    let page = get(&filled, "/ui/session?id=s-1&project=shop").await.text().await.unwrap();
+    assert_eq!(page.matches("of <a href=\"/ui/user?id=guest\"").count(), 1, "{page}");
+}
