@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 use uuid::Uuid;
 
 use super::{Done, Which, plain};
@@ -230,6 +230,9 @@ pub(super) struct Import {
     /// Of which project the traces are. Without it, of the one that their lines name.
     #[arg(long)]
     project: Option<String>,
+    /// The result as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// A line, of whichever kind.
@@ -293,7 +296,11 @@ impl Import {
             }
         }
         bar.finish_and_clear();
-        eprintln!("{imported} lines were imported");
+        if self.json {
+            writeln!(io::stdout(), "{}", json!({"imported": imported, "refused": refused}))?;
+        } else {
+            eprintln!("{imported} lines were imported");
+        }
         if refused > 0 { Err(format!("{refused} lines were not").into()) } else { Ok(()) }
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::json;
 use tracing::Level;
 
 use super::{Done, prune::Old};
@@ -25,18 +26,25 @@ pub(super) struct Serve {
     token: Option<String>,
     #[command(flatten)]
     old: Old,
+    /// Where the server is, as one line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Serve {
     pub(super) fn run(self, store: PathBuf) -> Done {
         let server = self.start(store)?;
         let url = server.url();
-        let key = if self.token.is_some() { "the token" } else { "local" };
-        say(&format!("The viewer is at {url}"));
-        say("Point an SDK here:");
-        say(&format!("  PANDAPROBE_ENDPOINT={url}"));
-        say(&format!("  PANDAPROBE_API_KEY={key}"));
-        say("  PANDAPROBE_PROJECT_NAME=default");
+        if self.json {
+            say(&json!({"url": url}).to_string());
+        } else {
+            let key = if self.token.is_some() { "the token" } else { "local" };
+            say(&format!("The viewer is at {url}"));
+            say("Point an SDK here:");
+            say(&format!("  PANDAPROBE_ENDPOINT={url}"));
+            say(&format!("  PANDAPROBE_API_KEY={key}"));
+            say("  PANDAPROBE_PROJECT_NAME=default");
+        }
         server.wait();
         Ok(())
     }
@@ -73,13 +81,16 @@ impl Open {
             Some(trace) => format!("{}/ui/traces/{trace}", server.url()),
             None => server.url(),
         };
-        say(&format!("The viewer is at {address}"));
+        match self.serve.json {
+            true => say(&json!({"url": server.url(), "viewer": address}).to_string()),
+            false => say(&format!("The viewer is at {address}")),
+        }
         if let Some(token) = &self.serve.token {
             let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
             address = format!("{address}?token={token}");
         }
         if !self.no_browser && open::that_detached(&address).is_err() {
-            say("No browser could be opened: open the address yourself.");
+            eprintln!("No browser could be opened: open the address yourself.");
         }
         server.wait();
         Ok(())

@@ -26,12 +26,13 @@ async fn what_was_accepted_survives_a_kill_of_the_process() {
     let folder = Folder::new();
     let path = folder.0.join("traces.db");
     let mut server = Command::new(env!("CARGO_BIN_EXE_pandaprobe-local"))
-        .args(["--store", path.to_str().unwrap(), "serve", "--port", "0"])
+        .args(["--store", path.to_str().unwrap(), "serve", "--port", "0", "--json"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let line = BufReader::new(server.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-    let url = line.rsplit(' ').next().unwrap().to_owned();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    let url = said["url"].as_str().unwrap().to_owned();
     let http = reqwest::Client::new();
     let accepted = Arc::new(AtomicUsize::new(0));
     let senders: Vec<_> = (0..4)

@@ -121,6 +121,9 @@ fn what_cannot_be_imported_is_told_by_line() {
         assert!(told.contains(line), "{line}: {told}");
     }
     assert!(!told.contains('\u{1b}'), "{told:?}");
+    let output = program(&local, &["import", "lines.jsonl", "--json"]).output().unwrap();
+    let counted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(counted, json!({"imported": 1, "refused": 4}));
 }
 
 #[test]
