@@ -1,8 +1,7 @@
-//! What compiles and runs, and what does not compile, with the words that say why.
+//! What does not compile, with the words that say why. What compiles is in `compiles`.
 
 #[test]
 fn ui() {
     let cases = trybuild::TestCases::new();
-    cases.pass("tests/ui/pass/*.rs");
     cases.compile_fail("tests/ui/fail/*.rs");
 }

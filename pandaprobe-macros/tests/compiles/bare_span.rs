@@ -1,0 +1,16 @@
+#[pandaprobe::span]
+fn step(n: u8) -> u8 {
+    n
+}
+
+#[test]
+fn compiles_and_runs() {
+    let captured = crate::support::recorded(|| async {
+        pandaprobe::trace("t")
+            .scope(async |_| {
+                assert_eq!(step(1), 1);
+            })
+            .await;
+    });
+    captured.assert_tree("t COMPLETED|└─ OTHER step OK|".replace('|', "\n").as_str());
+}

@@ -1,0 +1,14 @@
+#[pandaprobe::span(kind = "TOOL")]
+fn step() {}
+
+#[test]
+fn compiles_and_runs() {
+    let captured = crate::support::recorded(|| async {
+        pandaprobe::trace("t")
+            .scope(async |_| {
+                step();
+            })
+            .await;
+    });
+    captured.assert_tree("t COMPLETED|└─ TOOL step OK|".replace('|', "\n").as_str());
+}
