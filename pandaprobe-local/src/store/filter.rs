@@ -138,7 +138,9 @@ impl TraceFilter {
                 all.and(condition, value.clone());
             }
         };
-        text("traces.project = ?", &self.project);
+        // A project can be all of a store. The `+` keeps its index from being chosen before a better one.
+        let better = self.session_id.is_some() || self.user_id.is_some();
+        text(if better { "+traces.project = ?" } else { "traces.project = ?" }, &self.project);
         text("traces.session_id = ?", &self.session_id);
         text("traces.user_id = ?", &self.user_id);
         text("traces.status = ?", &self.status);

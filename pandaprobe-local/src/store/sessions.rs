@@ -164,12 +164,16 @@ impl Store {
         session_id: &str,
         (limit, offset): (i64, i64),
     ) -> Result<Option<(SessionRow, Vec<StoredTrace>)>, StoreError> {
-        let mut all = Where::default();
-        all.and("session_id = ?", session_id.to_owned());
-        if let Some(project) = project {
-            all.and("project = ?", project.to_owned());
-        }
+        let of = |project: Option<&str>| {
+            let filter = TraceFilter {
+                project: project.map(str::to_owned),
+                session_id: Some(session_id.to_owned()),
+                ..TraceFilter::default()
+            };
+            filter.to_where()
+        };
         self.read(|connection| {
+            let all = of(project);
             let one = format!(
                 "SELECT {SESSION} FROM traces WHERE {} GROUP BY project ORDER BY max(started_at) DESC LIMIT 1",
                 all.sql()
@@ -179,14 +183,14 @@ impl Store {
             let Some(session) = rows.next()?.map(session_row).transpose()? else {
                 return Ok(None);
             };
+            let all = of(Some(&session.project));
             let list = format!(
-                "SELECT trace_id FROM traces WHERE session_id = ?1 AND project = ?2
-                 ORDER BY started_at, id LIMIT {limit} OFFSET {offset}"
+                "SELECT trace_id FROM traces WHERE {} ORDER BY started_at, id LIMIT {limit} OFFSET {offset}",
+                all.sql()
             );
             let mut list = connection.prepare(&list)?;
-            let ids: Vec<String> = list
-                .query_map([session_id, &session.project], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
+            let ids: Vec<String> =
+                list.query_map(&*all.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
             let mut traces = Vec::with_capacity(ids.len());
             for id in ids {
                 traces.extend(whole(connection, &id)?);
