@@ -1,6 +1,9 @@
 //! Recorded values as people read them: messages as a conversation, what is none as it is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Range,
+};
 
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -14,28 +17,44 @@ use super::{
 /// How many messages are shown from the beginning and from the end of a conversation.
 const MESSAGES: (usize, usize) = (20, 180);
 
-#[derive(Deserialize)]
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
 struct Conversation<'a> {
-    #[serde(borrow)]
     messages: Vec<Message<'a>>,
+    /// What else is beside the messages.
+    more: Fields<'a>,
 }
 
-#[derive(Deserialize)]
 struct Message<'a> {
-    role: Role,
-    #[serde(borrow, default)]
+    role: String,
     content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     tool_call_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     name: Option<&'a RawValue>,
+    /// What else it says.
+    more: Fields<'a>,
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Role(String);
+impl<'a> Message<'a> {
+    /// What has a role is a message.
+    fn read(mut fields: Fields<'a>) -> Option<Self> {
+        let role = serde_json::from_str(fields.remove("role")?.get()).ok()?;
+        let mut take = |name| fields.remove(name).filter(|value| value.get() != "null");
+        Some(Self {
+            role,
+            content: take("content"),
+            tool_calls: take("tool_calls"),
+            tool_call_id: take("tool_call_id"),
+            name: take("name"),
+            more: fields,
+        })
+    }
+
+    fn read_all(raw: &'a str) -> Option<Vec<Self>> {
+        let all: Vec<Fields<'a>> = serde_json::from_str(raw).ok()?;
+        all.into_iter().map(Self::read).collect()
+    }
+}
 
 #[derive(Deserialize)]
 struct Call<'a> {
@@ -54,8 +73,8 @@ struct Function<'a> {
 
 /// A part of a page: a recorded value under a title, with the ways to have it whole.
 pub(super) fn part(title: &str, raw: &str, download: &str) -> Markup {
-    let messages = messages(raw);
-    let is_read = messages.is_some() || raw.trim_start().starts_with('"');
+    let conversation = Conversation::read(raw);
+    let is_read = conversation.is_some() || raw.trim_start().starts_with('"');
     let way = Way::to(download);
     html! {
         section.part aria-label=(title) {
@@ -65,8 +84,8 @@ pub(super) fn part(title: &str, raw: &str, download: &str) -> Markup {
                 button.quiet.copy type="button" data-copy-from=(download) { "Copy" }
                 a.button.quiet href=(download) download { "Raw" }
             }
-            @match &messages {
-                Some(messages) => (conversation(messages, &way)),
+            @match &conversation {
+                Some(conversation) => (conversation.show(&way)),
                 None => (value(raw, &way)),
             }
             @if is_read {
@@ -81,82 +100,107 @@ pub(super) fn part(title: &str, raw: &str, download: &str) -> Markup {
 
 /// A recorded value, shown for what it is.
 pub(super) fn body(raw: &str, way: &Way<'_>) -> Markup {
-    match messages(raw) {
-        Some(messages) => conversation(&messages, way),
+    match Conversation::read(raw) {
+        Some(conversation) => conversation.show(way),
         None => value(raw, way),
     }
 }
 
-/// The messages that a value is made of, if it is.
-fn messages(raw: &str) -> Option<Vec<Message<'_>>> {
-    let raw = raw.trim_start();
-    let messages = if raw.starts_with('[') {
-        serde_json::from_str(raw).ok()?
-    } else if let Ok(all) = serde_json::from_str::<Conversation<'_>>(raw) {
-        all.messages
-    } else {
-        vec![serde_json::from_str(raw).ok()?]
-    };
-    (!messages.is_empty()).then_some(messages)
-}
-
-fn conversation(messages: &[Message<'_>], way: &Way<'_>) -> Markup {
-    let (results, beside) = results(messages);
-    let hidden = MESSAGES.0..messages.len().saturating_sub(MESSAGES.1).max(MESSAGES.0);
-    html! {
-        ol.chat {
-            @for (at, message) in messages.iter().enumerate() {
-                @if at == hidden.start && !hidden.is_empty() {
-                    li.faint { (hidden.len()) " messages are not shown. " a href=(way.download) download { "Download all" } "." }
+impl<'a> Conversation<'a> {
+    /// The messages that a value is made of, if it is.
+    fn read(raw: &'a str) -> Option<Self> {
+        let raw = raw.trim_start();
+        let (messages, more) = if raw.starts_with('[') {
+            (Message::read_all(raw)?, Fields::new())
+        } else {
+            let mut fields: Fields<'a> = serde_json::from_str(raw).ok()?;
+            let messages = fields.get("messages").and_then(|messages| Message::read_all(messages.get()));
+            match messages {
+                Some(messages) => {
+                    fields.remove("messages");
+                    (messages, fields)
                 }
-                @if !hidden.contains(&at) && !beside.contains(&at) && way.spend(0, 0).is_some() {
-                    (one(message, messages, &results, way))
+                None => (vec![Message::read(fields)?], Fields::new()),
+            }
+        };
+        (!messages.is_empty()).then_some(Self { messages, more })
+    }
+
+    fn show(&self, way: &Way<'_>) -> Markup {
+        let Self { messages, more } = self;
+        let hidden = MESSAGES.0..messages.len().saturating_sub(MESSAGES.1).max(MESSAGES.0);
+        let results = results(messages, &hidden);
+        let beside: HashSet<usize> = results.values().copied().collect();
+        html! {
+            ol.chat {
+                @for at in 0..messages.len() {
+                    @if at == hidden.start && !hidden.is_empty() {
+                        li.faint { (hidden.len()) " messages are not shown. " a href=(way.download) download { "Download all" } "." }
+                    }
+                    @if !hidden.contains(&at) && !beside.contains(&at) && way.spend(0, 0).is_some() {
+                        (one(at, messages, &results, way))
+                    }
                 }
             }
+            (fields(more.iter(), way))
+            @if way.is_spent() { (rest(way.download)) }
         }
-        @if way.is_spent() { (rest(way.download)) }
     }
 }
 
-type Results<'a> = HashMap<&'a str, usize>;
+/// Where the result of a call is. A call is a message's, and one of its calls.
+type Results = HashMap<(usize, usize), usize>;
 
-/// Where the result of each call is, and which messages are thereby shown beside their calls.
-fn results<'a>(messages: &[Message<'a>]) -> (Results<'a>, HashSet<usize>) {
-    let calls: HashSet<&str> =
-        messages.iter().flat_map(calls).filter_map(|call| Some(call.id?.get())).collect();
+/// The results that are shown beside their calls: all whose call is shown. Ids may come again, in calls of later messages.
+fn results(messages: &[Message<'_>], hidden: &Range<usize>) -> Results {
+    let mut open: HashMap<&str, VecDeque<(usize, usize)>> = HashMap::new();
     let mut results = Results::new();
     for (at, message) in messages.iter().enumerate() {
-        if let Some(id) = message.tool_call_id.map(RawValue::get)
-            && calls.contains(id)
+        let ids = calls(message).into_iter().map(|call| call.id.map(RawValue::get));
+        for (nth, id) in ids.enumerate() {
+            let Some(id) = id else { continue };
+            let waiting = open.entry(id).or_default();
+            if waiting.front().is_some_and(|(by, _)| *by != at) {
+                waiting.clear();
+            }
+            waiting.push_back((at, nth));
+        }
+        let asked = message.tool_call_id.and_then(|id| open.get_mut(id.get())?.pop_front());
+        if let Some(call) = asked
+            && !hidden.contains(&call.0)
         {
-            results.entry(id).or_insert(at);
+            results.insert(call, at);
         }
     }
-    let beside = results.values().copied().collect();
-    (results, beside)
+    results
 }
 
 fn calls<'a>(message: &Message<'a>) -> Vec<Call<'a>> {
     message.tool_calls.and_then(|calls| serde_json::from_str(calls.get()).ok()).unwrap_or_default()
 }
 
-fn one(message: &Message<'_>, all: &[Message<'_>], results: &Results<'_>, way: &Way<'_>) -> Markup {
+fn one(at: usize, all: &[Message<'_>], results: &Results, way: &Way<'_>) -> Markup {
+    let message = &all[at];
     let calls = calls(message);
+    let is_other = message.content.is_none() && message.tool_calls.is_none();
     let name = message.name.and_then(|name| json::string(name.get(), 200));
     html! {
-        li class=(format!("message {}", class(&message.role.0))) {
+        li class=(format!("message {}", class(&message.role))) {
             div.role {
-                (text::name(&message.role.0, 30))
+                (text::name(&message.role, 30))
                 @if let Some((name, _)) = &name { " " span.faint { (text::name(name, 60)) } }
             }
             div.said {
                 @if let Some(content) = message.content { (self::content(content.get(), way)) }
-                @for call in &calls {
-                    @if way.spend(0, 0).is_some() { (self::call(call, all, results, way)) }
+                @for (nth, call) in calls.iter().enumerate() {
+                    @if way.spend(0, 0).is_some() {
+                        (self::call(call, results.get(&(at, nth)).map(|at| &all[*at]), way))
+                    }
                 }
                 @if let (true, Some(calls)) = (calls.is_empty(), message.tool_calls) {
-                    @if !matches!(calls.get(), "null" | "[]") { (block(calls.get(), way)) }
+                    @if calls.get() != "[]" { (block(calls.get(), way)) }
                 }
+                @if is_other { (fields(message.more.iter(), way)) }
             }
         }
     }
@@ -173,8 +217,7 @@ fn class(role: &str) -> &'static str {
 }
 
 /// A call of a tool, with its result beside it.
-fn call(call: &Call<'_>, all: &[Message<'_>], results: &Results<'_>, way: &Way<'_>) -> Markup {
-    let result = call.id.and_then(|id| all.get(*results.get(id.get())?));
+fn call(call: &Call<'_>, result: Option<&Message<'_>>, way: &Way<'_>) -> Markup {
     html! {
         div.call {
             div.asked {
@@ -224,8 +267,13 @@ fn one_part(part: &BTreeMap<String, &RawValue>, way: &Way<'_>) -> Markup {
     if ["image", "audio", "video", "file", "document"].iter().any(|word| kind.contains(word)) {
         return reference(&kind, part, size, way);
     }
+    fields(part.iter().filter(|(name, _)| *name != "type"), way)
+}
+
+/// Values under their names.
+fn fields<'a>(fields: impl Iterator<Item = (&'a String, &'a &'a RawValue)>, way: &Way<'_>) -> Markup {
     html! {
-        @for (name, value) in part.iter().filter(|(name, _)| *name != "type") {
+        @for (name, value) in fields {
             @if way.spend(0, 0).is_some() {
                 div.faint { (text::name(name, 40)) }
                 (self::value(value.get(), way))
@@ -266,6 +314,45 @@ mod tests {
         let page = body(raw, &Way::to("/raw")).into_string();
         assert_eq!(page.matches("<li").count(), 2);
         assert!(page.contains("three") && page.contains("answered"));
+    }
+
+    #[test]
+    fn results_of_ids_that_come_again_are_beside_their_own_calls() {
+        let call = |name: &str| {
+            format!(
+                r#"{{"role":"assistant","tool_calls":[{{"id":"call_0","function":{{"name":"{name}"}}}}]}}"#
+            )
+        };
+        let result = |text: &str| format!(r#"{{"role":"tool","tool_call_id":"call_0","content":"{text}"}}"#);
+        let raw = [call("add"), result("three"), call("lost"), call("multiply"), result("forty")].join(",");
+        let page = body(&format!("[{raw}]"), &Way::to("/raw")).into_string();
+        assert_eq!(page.matches("<li").count(), 3);
+        let order = ["add", "three", "lost", "multiply", "forty"].map(|word| page.find(word).unwrap());
+        assert!(order.is_sorted(), "{page}");
+        assert_eq!(page.matches("answered").count(), 2);
+    }
+
+    #[test]
+    fn a_result_whose_call_is_not_shown_is() {
+        let talk = r#"{"role":"user","content":"on"}"#.to_owned();
+        let call =
+            r#"{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"hidden"}}]}"#.to_owned();
+        let result = r#"{"role":"tool","tool_call_id":"1","content":"seen"}"#.to_owned();
+        let mut all = vec![talk; 300];
+        (all[119], all[120]) = (call, result);
+        let page = body(&format!("[{}]", all.join(",")), &Way::to("/raw")).into_string();
+        assert!(!page.contains("hidden") && page.contains("seen"));
+    }
+
+    #[test]
+    fn what_is_beside_messages_is_shown() {
+        for raw in [
+            r#"{"role":"admin","email":"ada@example.org"}"#,
+            r#"{"messages":[{"role":"user","content":"hi"}],"plan":"ada@example.org"}"#,
+            r#"[{"role":"assistant","content":null,"refusal":"ada@example.org"}]"#,
+        ] {
+            assert!(body(raw, &Way::to("/raw")).into_string().contains("ada@example.org"), "{raw}");
+        }
     }
 
     #[test]
