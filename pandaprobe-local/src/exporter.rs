@@ -26,8 +26,10 @@ pub(crate) const DEFAULT_PROJECT: &str = "default";
 /// # Ok(()) }
 /// ```
 pub fn exporter(path: impl AsRef<Path>) -> LocalExporter {
+    let path = path.as_ref();
     LocalExporter {
-        path: path.as_ref().to_owned(),
+        // By then the program may have gone to another folder.
+        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         store: Mutex::default(),
         project: DEFAULT_PROJECT.to_owned(),
     }
@@ -61,6 +63,7 @@ impl LocalExporter {
         let store = self.store().map_err(|error| self.later(&error))?;
         let body = envelope.body();
         let trace_id = envelope.trace_id().as_uuid();
+        let ours = Some(self.project.clone());
         let written = match envelope.payload() {
             Payload::Trace => {
                 let trace = wire::parse(body).map_err(rejected)?;
@@ -69,14 +72,18 @@ impl LocalExporter {
                     is_ours.then_some(()).ok_or_else(|| rejected("the trace is another project's"))
                 })
             }
-            Payload::Spans => known(store.post_spans(trace_id, wire::parse(body).map_err(rejected)?).await),
-            Payload::Update => known(store.patch_trace(trace_id, wire::parse(body).map_err(rejected)?).await),
+            Payload::Spans => {
+                known(store.post_spans(ours, trace_id, wire::parse(body).map_err(rejected)?).await)
+            }
+            Payload::Update => {
+                known(store.patch_trace(ours, trace_id, wire::parse(body).map_err(rejected)?).await)
+            }
             Payload::Score => {
                 let score: ScoreIn = wire::parse(body).map_err(rejected)?;
                 if let Some(wrong) = score.refused() {
                     return Err(rejected(wrong));
                 }
-                let posted = store.post_score(score).await;
+                let posted = store.post_score(ours, score).await;
                 known(posted.map(|id| id.is_some()))
             }
             other => return Err(rejected(format!("{other:?} is not known to this store"))),
@@ -90,9 +97,9 @@ impl LocalExporter {
     }
 }
 
-/// What is about a trace that is not there has to wait for it: another process may write it.
+/// What is about a trace that is not there, or another project's, has to wait for it: another process may write it.
 fn known(is_known: Result<bool, StoreError>) -> Result<Result<(), ExportError>, StoreError> {
-    let message = "the trace is not in the store";
+    let message = "the trace is not in the store, or another project's";
     let wait = || ExportError::Retry { message: message.to_owned(), after: None, everything: false };
     is_known.map(|is_known| is_known.then_some(()).ok_or_else(wait))
 }
@@ -104,5 +111,16 @@ fn rejected(message: impl ToString) -> ExportError {
 impl Exporter for LocalExporter {
     fn export<'a>(&'a self, envelope: &'a Envelope) -> ExportFuture<'a> {
         Box::pin(self.write(envelope))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exporter;
+
+    #[test]
+    fn the_folder_is_that_of_the_moment() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(exporter("traces.db").path, here.join("traces.db"));
     }
 }

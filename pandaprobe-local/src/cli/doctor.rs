@@ -73,7 +73,9 @@ async fn examine(findings: &mut Vec<Finding>) {
         "PANDAPROBE_API_KEY",
         key.is_some(),
         said(&key),
-        key.is_none().then_some("Set it to your key. `pandaprobe-local serve` takes any."),
+        key.is_none().then_some(
+            "Set it to your key. `pandaprobe-local serve` takes any. Without one, a program records where its code says.",
+        ),
     );
     let has_project = found(
         "PANDAPROBE_PROJECT_NAME",
@@ -88,12 +90,6 @@ async fn examine(findings: &mut Vec<Finding>) {
             return;
         }
     };
-    if set("PANDAPROBE_ENABLED")
-        .is_some_and(|value| ["false", "0", "no", "off"].contains(&value.to_lowercase().as_str()))
-    {
-        found("PANDAPROBE_ENABLED", false, "off".to_owned(), Some("Nothing is recorded. Unset it."));
-        return;
-    }
     let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap_or_default();
     let reached = http.get(format!("{endpoint}/health")).send().await;
     let is_reached = match reached {
@@ -136,7 +132,11 @@ async fn send(
         }
     };
     let trace = client.trace("pandaprobe-local doctor").tag("doctor").start();
-    let id = trace.id();
+    let Some(id) = trace.id() else {
+        let advice = "PANDAPROBE_ENABLED turns recording off. Unset it.";
+        found("sending a trace", false, "nothing is recorded".to_owned(), Some(advice));
+        return None;
+    };
     trace.end();
     let delivered = client.flush_async(PATIENCE).await;
     let _ = client.shutdown(Duration::from_secs(1));
@@ -151,7 +151,7 @@ async fn send(
         _ => Some("See what the server says."),
     };
     found("sending a trace", is_sent, said, advice);
-    id.filter(|_| is_sent)
+    is_sent.then_some(id)
 }
 
 async fn read_back(

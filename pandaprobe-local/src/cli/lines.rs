@@ -1,10 +1,10 @@
 //! JSON Lines, out and in.
 //!
-//! A trace is a line by itself, as the API takes it, with 500 spans at most, and with its `project` if that is not the usual
-//! one; further spans are lines of `{"trace_id": …, "spans": […]}`, and scores are `{"score": {…}}`.
+//! A trace is a line by itself, as the API takes it, with 500 spans at most; further spans are lines of
+//! `{"trace_id": …, "spans": […]}`, and scores are `{"score": {…}}`. Each has the `project` if that is not the usual one.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
@@ -49,11 +49,20 @@ impl Export {
             Ok(out.flush()?)
         };
         match named(self.file.as_deref()) {
+            Some(path) if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) => {
+                write_all(&mut OpenOptions::new().write(true).open(path)?)?;
+            }
             Some(path) => {
                 // The name stands for a whole export, or for what it stood for before.
-                let mut part = path.as_os_str().to_owned();
+                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+                let mut part = path.clone().into_os_string();
                 part.push(".part");
-                write_all(&mut File::create(&part)?)?;
+                let written =
+                    File::create(&part).map_err(Into::into).and_then(|mut file| write_all(&mut file));
+                if let Err(error) = written {
+                    let _ = std::fs::remove_file(&part);
+                    return Err(error);
+                }
                 std::fs::rename(part, path)?;
             }
             None => write_all(&mut io::stdout().lock())?,
@@ -94,6 +103,8 @@ struct TraceLine<'a> {
 /// The spans for which a trace's own line has no room.
 #[derive(Serialize)]
 struct MoreSpans<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
     trace_id: &'a str,
     spans: Vec<SpanLine<'a>>,
 }
@@ -155,8 +166,9 @@ impl<'a> SpanLine<'a> {
 fn write_trace(out: &mut impl Write, trace: &StoredTrace) -> Result<(), io::Error> {
     let StoredTrace { row, input, output, metadata, spans, .. } = trace;
     let mut parts = spans.chunks(MAX_SPANS).map(|part| part.iter().map(SpanLine::new).collect::<Vec<_>>());
+    let project = unusual(&row.project);
     let line = TraceLine {
-        project: Some(row.project.as_str()).filter(|project| *project != DEFAULT_PROJECT),
+        project,
         trace_id: &row.trace_id,
         name: &row.name,
         status: &row.status,
@@ -175,7 +187,7 @@ fn write_trace(out: &mut impl Write, trace: &StoredTrace) -> Result<(), io::Erro
     serde_json::to_writer(&mut *out, &line)?;
     writeln!(out)?;
     for spans in parts {
-        serde_json::to_writer(&mut *out, &MoreSpans { trace_id: &row.trace_id, spans })?;
+        serde_json::to_writer(&mut *out, &MoreSpans { project, trace_id: &row.trace_id, spans })?;
         writeln!(out)?;
     }
     Ok(())
@@ -196,15 +208,18 @@ struct ScoreLine<'a> {
     created_at: Micros,
 }
 
-/// The scores of a trace, the oldest first: the last of a name is the one that counts.
+/// The scores of a trace, the oldest first.
 fn write_scores(out: &mut impl Write, store: &Store, trace_id: Uuid) -> Done {
     #[derive(Serialize)]
     struct Line<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project: Option<&'a str>,
         score: ScoreLine<'a>,
     }
     let filter = ScoreFilter { trace_id: Some(trace_id), ..ScoreFilter::default() };
     for score in store.scores(&filter, (i64::MAX, 0))?.items.iter().rev() {
         let line = Line {
+            project: unusual(&score.project),
             score: ScoreLine {
                 trace_id: &score.trace_id,
                 name: &score.name,
@@ -221,6 +236,11 @@ fn write_scores(out: &mut impl Write, store: &Store, trace_id: Uuid) -> Done {
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// A project's name, if it has to be said.
+fn unusual(project: &str) -> Option<&str> {
+    Some(project).filter(|project| *project != DEFAULT_PROJECT)
 }
 
 #[derive(Debug, Args)]
@@ -254,7 +274,7 @@ struct Line<'a> {
 
 /// What a line asks for.
 enum Change {
-    Trace(Option<String>, TraceIn),
+    Trace(TraceIn),
     Spans(Uuid, Vec<SpanIn>),
     Update(Uuid, TracePatch),
     Score(Mark, ScoreIn),
@@ -305,16 +325,15 @@ impl Import {
     }
 
     fn take(&self, store: &Store, line: &[u8]) -> Done {
-        let change = read(line)?;
-        let project = self.project.clone();
+        let (named, change) = read(line)?;
+        let project = self.project.clone().or(named).unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
         let is_known = store.change_blocking(move |connection| match &change {
-            Change::Trace(named, trace) => {
-                let project = project.as_deref().or(named.as_deref()).unwrap_or(DEFAULT_PROJECT);
-                post_trace(connection, project, trace)
+            Change::Trace(trace) => post_trace(connection, &project, trace),
+            Change::Spans(id, spans) => post_spans(connection, Some(&project), *id, spans),
+            Change::Update(id, patch) => patch_trace(connection, Some(&project), *id, patch),
+            Change::Score(mark, score) => {
+                import_score(connection, &project, score, mark.score_id, mark.created_at)
             }
-            Change::Spans(id, spans) => post_spans(connection, *id, spans),
-            Change::Update(id, patch) => patch_trace(connection, *id, patch),
-            Change::Score(mark, score) => import_score(connection, score, mark.score_id, mark.created_at),
         });
         match is_known {
             Ok(true) => Ok(()),
@@ -324,11 +343,13 @@ impl Import {
     }
 }
 
-fn read(line: &[u8]) -> Result<Change, Box<dyn std::error::Error>> {
-    let parts: Line<'_> = wire::parse(line)?;
+/// What a line asks for, and the project that it names.
+fn read(line: &[u8]) -> Result<(Option<String>, Change), Box<dyn std::error::Error>> {
+    let mut parts: Line<'_> = wire::parse(line)?;
     let raw = |part: &RawValue| part.get().as_bytes().to_vec();
-    Ok(match parts {
-        Line { name: Some(_), project, .. } => Change::Trace(project, wire::parse(line)?),
+    let project = parts.project.take();
+    let change = match parts {
+        Line { name: Some(_), .. } => Change::Trace(wire::parse(line)?),
         Line { score: Some(mark), .. } => {
             let score: ScoreIn = wire::parse(&raw(mark))?;
             match score.refused() {
@@ -341,7 +362,8 @@ fn read(line: &[u8]) -> Result<Change, Box<dyn std::error::Error>> {
             Change::Update(id, wire::parse(&raw(update))?)
         }
         _ => return Err("it is no trace, no spans, no update and no score".into()),
-    })
+    };
+    Ok((project, change))
 }
 
 fn named(file: Option<&Path>) -> Option<&Path> {

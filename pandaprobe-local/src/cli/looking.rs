@@ -14,7 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Done, Which, has_colour};
-use crate::{Order, SortBy, Store, StoredTrace, TraceRow, wire::Raw};
+use crate::{Order, SortBy, Store, StoredTrace, TraceRow, time::Micros, wire::Raw};
 
 /// How often `tail` looks.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -100,7 +100,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(self, store: &Store) -> Done {
-        let trace_id = self.find(store)?;
+        let trace_id = find(store, &self.trace)?;
         let trace = store.trace(trace_id)?.ok_or("the trace is gone")?;
         let mut out = io::stdout().lock();
         if self.json {
@@ -110,34 +110,37 @@ impl Show {
         }
         Ok(())
     }
+}
 
-    fn find(&self, store: &Store) -> Result<Uuid, Box<dyn std::error::Error>> {
-        if let Ok(id) = self.trace.parse() {
-            return Ok(id);
-        }
-        let found = store.trace_ids_like(&self.trace)?;
-        match found.as_slice() {
-            [one] => Ok(one.parse()?),
-            [] => Err(format!("no trace has an id that begins with {:?}", self.trace).into()),
-            _ => Err(format!("several traces have an id that begins with {:?}", self.trace).into()),
-        }
+/// The trace whose id begins so.
+pub(super) fn find(store: &Store, beginning: &str) -> Result<Uuid, Box<dyn std::error::Error>> {
+    if let Ok(id) = beginning.parse() {
+        return Ok(id);
+    }
+    let found = store.trace_ids_like(beginning)?;
+    match found.as_slice() {
+        [one] => Ok(one.parse()?),
+        [] => Err(format!("no trace has an id that begins with {beginning:?}").into()),
+        _ => Err(format!("several traces have an id that begins with {beginning:?}").into()),
     }
 }
 
 /// The trace as the SDK knows it, as far as a tree shows it: without what is long, and what a terminal would obey.
 fn data(StoredTrace { row, spans, .. }: &StoredTrace) -> Result<TraceData, serde_json::Error> {
     let shown = |text: &Option<String>| text.as_deref().map(plain);
+    // The SDK knows no time before 1970.
+    let at = |time: Micros| Micros(time.0.max(0));
     let spans = spans.iter().map(|span| {
         json!({
             "span_id": span.span_id, "parent_span_id": span.parent_span_id, "name": plain(&span.name),
             "kind": span.kind, "status": span.status, "model": shown(&span.model), "error": shown(&span.error),
             "token_usage": span.token_usage.as_ref().and_then(counts),
-            "started_at": span.started_at, "ended_at": span.ended_at,
+            "started_at": at(span.started_at), "ended_at": span.ended_at.map(at),
         })
     });
     serde_json::from_value(json!({
-        "trace_id": row.trace_id, "name": plain(&row.name), "status": row.status, "started_at": row.started_at,
-        "ended_at": row.ended_at, "session_id": shown(&row.session_id), "user_id": shown(&row.user_id),
+        "trace_id": row.trace_id, "name": plain(&row.name), "status": row.status, "started_at": at(row.started_at),
+        "ended_at": row.ended_at.map(at), "session_id": shown(&row.session_id), "user_id": shown(&row.user_id),
         "tags": row.tags.iter().map(|tag| plain(tag)).collect::<Vec<_>>(), "spans": spans.collect::<Vec<_>>(),
     }))
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 use tracing::Level;
 
-use super::{Done, prune::Old};
+use super::{Done, looking::find, prune::Old};
 use crate::{LocalServer, ServerConfig};
 
 #[derive(Debug, Args)]
@@ -40,6 +40,7 @@ impl Serve {
         } else {
             let key = if self.token.is_some() { "the token" } else { "local" };
             say(&format!("The viewer is at {url}"));
+            self.say_token();
             say("Point an SDK here:");
             say(&format!("  PANDAPROBE_ENDPOINT={url}"));
             say(&format!("  PANDAPROBE_API_KEY={key}"));
@@ -47,6 +48,13 @@ impl Serve {
         }
         server.wait();
         Ok(())
+    }
+
+    /// Says how a browser shows the token, if there is one.
+    fn say_token(&self) {
+        if self.token.is_some() {
+            say("Open it the first time with ?token= and the token; then a cookie knows it.");
+        }
     }
 
     fn start(&self, store: PathBuf) -> Result<LocalServer, crate::ServerError> {
@@ -65,8 +73,8 @@ impl Serve {
 
 #[derive(Debug, Args)]
 pub(super) struct Open {
-    /// The trace to show first.
-    trace: Option<uuid::Uuid>,
+    /// The trace to show first: its id, or the beginning of it that no other has.
+    trace: Option<String>,
     /// Prints the address, and opens no browser.
     #[arg(long)]
     no_browser: bool,
@@ -78,12 +86,17 @@ impl Open {
     pub(super) fn run(self, store: PathBuf) -> Done {
         let server = self.serve.start(store)?;
         let mut address = match self.trace {
-            Some(trace) => format!("{}/ui/traces/{trace}", server.url()),
+            Some(trace) => format!("{}/ui/traces/{}", server.url(), find(server.store(), &trace)?),
             None => server.url(),
         };
         match self.serve.json {
             true => say(&json!({"url": server.url(), "viewer": address}).to_string()),
-            false => say(&format!("The viewer is at {address}")),
+            false => {
+                say(&format!("The viewer is at {address}"));
+                if self.no_browser {
+                    self.serve.say_token();
+                }
+            }
         }
         if let Some(token) = &self.serve.token {
             let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();

@@ -12,7 +12,7 @@ use axum::{
 use futures_core::Stream;
 use tokio::sync::watch;
 
-use super::{Shared, blocking};
+use super::{Shared, blocking, query::Project};
 use crate::{Store, store::Seen};
 
 /// How often the store is asked whether something changed, perhaps by another process.
@@ -52,14 +52,15 @@ impl Changes {
     }
 }
 
-/// A stream of the traces that change, each event a list of them as lists show them.
+/// A stream of the traces that change, of those that the client may know, each event a list of them as lists show them.
 pub(super) async fn stream(
     State(shared): State<Shared>,
+    project: Project,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = shared.changes.last.subscribe();
     let store = shared.store.clone();
     let seen = blocking(move || store.last_change()).await.unwrap_or_default();
-    let events = Events { last, store: shared.store, seen };
+    let events = Events { last, store: shared.store, project, seen };
     let stream = futures_util::stream::unfold(events, |mut events| async {
         loop {
             if let Some(event) = events.next().await {
@@ -74,17 +75,23 @@ pub(super) async fn stream(
 struct Events {
     last: watch::Receiver<Seen>,
     store: Store,
+    project: Project,
     seen: Seen,
 }
 
 impl Events {
     /// What changed since the last event. That traces were removed is told by an event without one.
     async fn next(&mut self) -> Option<Event> {
-        let (store, seen) = (self.store.clone(), self.seen);
-        let (traces, until) = blocking(move || store.changed_since(seen, AT_ONCE)).await.ok()?;
-        if until == std::mem::replace(&mut self.seen, until) {
-            return None;
+        loop {
+            let (store, seen) = (self.store.clone(), self.seen);
+            let (mut traces, until) = blocking(move || store.changed_since(seen, AT_ONCE)).await.ok()?;
+            if until == std::mem::replace(&mut self.seen, until) {
+                return None;
+            }
+            traces.retain(|trace| self.project.has(&trace.project));
+            if !traces.is_empty() || until.has_removals_since(seen) {
+                return Event::default().event("traces").json_data(traces).ok();
+            }
         }
-        Event::default().event("traces").json_data(traces).ok()
     }
 }

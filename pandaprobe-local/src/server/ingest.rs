@@ -55,9 +55,8 @@ pub(super) async fn post_spans(
         let message = format!("List should have 1 to {MAX_SPANS} items, not {}", spans.len());
         return Err(Refused { field: "body".to_owned(), message }.into());
     }
-    project.trace(&shared, trace_id).await?;
     let span_ids: Vec<Uuid> = spans.iter().map(|span| span.span_id).collect();
-    if !shared.store.post_spans(trace_id, spans).await? {
+    if !shared.store.post_spans(project.asked(), trace_id, spans).await? {
         return Err(Failure::NotFound("Trace"));
     }
     Ok((StatusCode::CREATED, answer::json(json!({"span_ids": span_ids}))))
@@ -73,8 +72,8 @@ pub(super) async fn patch_trace(
     Path(trace_id): Path<String>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
-    if !shared.store.patch_trace(trace_id, body(&bytes)?).await? {
+    let trace_id = id(&trace_id)?;
+    if !shared.store.patch_trace(project.asked(), trace_id, body(&bytes)?).await? {
         return Err(Failure::NotFound("Trace"));
     }
     Ok(answer::json(stored(shared, trace_id).await?))
@@ -86,8 +85,8 @@ pub(super) async fn patch_span(
     Path((trace_id, span_id)): Path<(String, String)>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let (trace_id, span_id) = (project.trace(&shared, id(&trace_id)?).await?, id(&span_id)?);
-    if !shared.store.patch_span(trace_id, span_id, body(&bytes)?).await? {
+    let (trace_id, span_id) = (id(&trace_id)?, id(&span_id)?);
+    if !shared.store.patch_span(project.asked(), (trace_id, span_id), body(&bytes)?).await? {
         return Err(Failure::NotFound("Span"));
     }
     let span = blocking(move || shared.store.span(trace_id, span_id)).await?;
@@ -99,8 +98,7 @@ pub(super) async fn delete_trace(
     project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
-    match shared.store.delete_traces(vec![trace_id]).await? {
+    match shared.store.delete_traces(project.asked(), vec![id(&trace_id)?]).await? {
         0 => Err(Failure::NotFound("Trace")),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -142,8 +140,8 @@ pub(super) async fn delete_batch(
     project: Project,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let trace_ids = project.its(&shared, Batch::parse(&bytes)?.trace_ids).await?;
-    let deleted = shared.store.delete_traces(trace_ids).await?;
+    let trace_ids = Batch::parse(&bytes)?.trace_ids;
+    let deleted = shared.store.delete_traces(project.asked(), trace_ids).await?;
     Ok(answer::json(json!({"deleted": deleted})))
 }
 
@@ -153,7 +151,6 @@ pub(super) async fn tag_batch(
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
     let Batch { trace_ids, add_tags, remove_tags } = Batch::parse(&bytes)?;
-    let trace_ids = project.its(&shared, trace_ids).await?;
-    let updated = shared.store.change_tags(trace_ids, add_tags, remove_tags).await?;
+    let updated = shared.store.change_tags(project.asked(), trace_ids, add_tags, remove_tags).await?;
     Ok(answer::json(json!({"updated": updated})))
 }

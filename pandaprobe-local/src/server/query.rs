@@ -5,11 +5,7 @@ use std::fmt::Display;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
 
-use super::{
-    Shared,
-    answer::{Answer, Failure},
-    blocking,
-};
+use super::answer::{Answer, Failure};
 use crate::{
     exporter::DEFAULT_PROJECT,
     time::Micros,
@@ -147,28 +143,8 @@ impl Project {
         self.0.unwrap_or_else(|| DEFAULT_PROJECT.to_owned())
     }
 
-    /// Of these traces, those that may be meant.
-    pub(crate) async fn its(&self, shared: &Shared, trace_ids: Vec<Uuid>) -> Answer<Vec<Uuid>> {
-        let Some(project) = self.0.clone() else {
-            return Ok(trace_ids);
-        };
-        let store = shared.store.clone();
-        let its = blocking(move || store.traces_of(&project, trace_ids)).await?;
-        Ok(its)
-    }
-
-    /// The trace, if it may be meant.
-    pub(crate) async fn trace(&self, shared: &Shared, trace_id: Uuid) -> Answer<Uuid> {
-        self.its(shared, vec![trace_id]).await?.pop().ok_or(Failure::NotFound("Trace"))
-    }
-
-    /// The score, if it may be meant.
-    pub(crate) async fn score(&self, shared: &Shared, score_id: Uuid) -> Answer<Uuid> {
-        let store = shared.store.clone();
-        let score = blocking(move || store.score(score_id)).await?.ok_or(Failure::NotFound("Score"))?;
-        match &self.0 {
-            Some(project) if *project != score.project => Err(Failure::NotFound("Score")),
-            _ => Ok(score_id),
-        }
+    /// Whether what is of that project may be meant.
+    pub(crate) fn has(&self, project: &str) -> bool {
+        self.0.as_deref().is_none_or(|own| own == project)
     }
 }

@@ -47,8 +47,9 @@ pub(super) async fn trace(
     project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let trace_id = project.trace(&shared, id(&trace_id)?).await?;
+    let trace_id = id(&trace_id)?;
     let trace = blocking(move || shared.store.trace(trace_id)).await?;
+    let trace = trace.filter(|trace| project.has(&trace.row.project));
     Ok(answer::json(trace.ok_or(Failure::NotFound("Trace"))?))
 }
 

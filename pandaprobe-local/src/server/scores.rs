@@ -28,8 +28,7 @@ pub(super) async fn post_score(
     if let Some(wrong) = score.refused() {
         return Err(Failure::Refused(wrong.to_owned()));
     }
-    project.trace(&shared, score.trace_id).await?;
-    let posted = shared.store.post_score(score).await?.ok_or(Failure::NotFound("Trace"))?;
+    let posted = shared.store.post_score(project.asked(), score).await?.ok_or(Failure::NotFound("Trace"))?;
     let score = blocking(move || shared.store.score(posted)).await?;
     Ok((StatusCode::CREATED, answer::json(score)))
 }
@@ -40,8 +39,8 @@ pub(super) async fn patch_score(
     Path(score_id): Path<String>,
     bytes: Bytes,
 ) -> Answer<impl IntoResponse> {
-    let score_id = project.score(&shared, id(&score_id)?).await?;
-    match shared.store.patch_score(score_id, body(&bytes)?).await? {
+    let score_id = id(&score_id)?;
+    match shared.store.patch_score(project.asked(), score_id, body(&bytes)?).await? {
         None => Err(Failure::NotFound("Score")),
         Some(Err(wrong)) => Err(Failure::Refused(wrong.to_owned())),
         Some(Ok(())) => Ok(answer::json(blocking(move || shared.store.score(score_id)).await?)),
@@ -53,8 +52,7 @@ pub(super) async fn delete_score(
     project: Project,
     Path(score_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let score_id = project.score(&shared, id(&score_id)?).await?;
-    match shared.store.delete_score(score_id).await? {
+    match shared.store.delete_score(project.asked(), id(&score_id)?).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Failure::NotFound("Score")),
     }
@@ -87,10 +85,9 @@ pub(super) async fn scores_of(
     project: Project,
     Path(trace_id): Path<String>,
 ) -> Answer<impl IntoResponse> {
-    let scores = match project.its(&shared, vec![id(&trace_id)?]).await?.pop() {
-        Some(trace_id) => blocking(move || shared.store.scores_of(trace_id)).await?,
-        None => Vec::new(),
-    };
+    let trace_id = id(&trace_id)?;
+    let mut scores = blocking(move || shared.store.scores_of(trace_id)).await?;
+    scores.retain(|score| project.has(&score.project));
     Ok(answer::json(scores))
 }
 

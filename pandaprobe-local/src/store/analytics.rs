@@ -243,7 +243,7 @@ impl Store {
                 "SELECT (first - {shift}) / {length} * {length} + {shift} AS bucket, count(*), avg(traces),
                         avg(last - first) / 1000.0
                  FROM (SELECT min(started_at) AS first, max(ended_at) AS last, count(*) AS traces
-                       FROM traces WHERE {} GROUP BY session_id)
+                       FROM traces WHERE {} GROUP BY project, session_id)
                  GROUP BY bucket ORDER BY bucket",
                 all.sql()
             );

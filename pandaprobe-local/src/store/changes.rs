@@ -16,6 +16,13 @@ pub(crate) struct Seen {
     removals: i64,
 }
 
+impl Seen {
+    /// Whether traces were removed in between.
+    pub(crate) fn has_removals_since(self, before: Self) -> bool {
+        self.removals != before.removals
+    }
+}
+
 impl Store {
     /// The traces that changed after `seen`, at most `limit`, and what is seen with them.
     pub(crate) fn changed_since(&self, seen: Seen, limit: i64) -> Result<(Vec<TraceRow>, Seen), StoreError> {

@@ -12,7 +12,8 @@ use crate::time::Micros;
 pub struct Retention {
     /// Traces that began longer ago go.
     pub max_age: Option<Duration>,
-    /// The oldest traces go until all that is stored takes no more than this, in bytes of content.
+    /// The oldest traces go until all that is stored is no more than this, in bytes of content. The file, which holds indexes as
+    /// well, is larger.
     pub max_bytes: Option<u64>,
 }
 
@@ -25,6 +26,9 @@ pub struct Pruned {
 
 /// How many traces one change removes, so that others are not kept waiting.
 const AT_ONCE: i64 = 500;
+
+/// How many pages of the file one change gives back.
+const PAGES: i64 = 4_000;
 
 impl Store {
     /// Removes what is not to be kept, the oldest first, and gives the space back to the file system.
@@ -43,13 +47,14 @@ impl Store {
 
     /// Gives unused space back to the file system.
     pub async fn vacuum(&self) -> Result<(), StoreError> {
-        self.change(|connection| {
-            let mut step = connection.prepare("PRAGMA incremental_vacuum")?;
-            let mut rows = step.query([])?;
-            while rows.next()?.is_some() {}
-            Ok(())
-        })
-        .await
+        let mut free = i64::MAX;
+        loop {
+            let still_free = self.change(vacuum_some).await?;
+            if still_free == 0 || still_free >= free {
+                return Ok(());
+            }
+            free = still_free;
+        }
     }
 
     /// How many bytes the file takes.
@@ -64,6 +69,14 @@ impl Store {
             Ok(bytes.unsigned_abs())
         })
     }
+}
+
+/// Gives some unused space back, and says how many pages are still unused.
+fn vacuum_some(connection: &Connection) -> Result<i64, StoreError> {
+    let mut step = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    let mut rows = step.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?)
 }
 
 fn prune_some(connection: &Connection, retention: Retention) -> Result<usize, StoreError> {

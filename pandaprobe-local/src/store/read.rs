@@ -181,22 +181,6 @@ impl Store {
         })
     }
 
-    /// Of these traces, those of the project.
-    #[cfg(feature = "server")]
-    pub(crate) fn traces_of(&self, project: &str, trace_ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        self.read(|connection| {
-            let mut is_its =
-                connection.prepare_cached("SELECT 1 FROM traces WHERE trace_id = ?1 AND project = ?2")?;
-            let mut its = Vec::with_capacity(trace_ids.len());
-            for trace_id in trace_ids {
-                if is_its.exists(params![trace_id.to_string(), project])? {
-                    its.push(trace_id);
-                }
-            }
-            Ok(its)
-        })
-    }
-
     /// The ids of traces that begin so, two at most.
     #[cfg(feature = "cli")]
     pub(crate) fn trace_ids_like(&self, beginning: &str) -> Result<Vec<String>, StoreError> {

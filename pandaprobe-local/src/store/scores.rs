@@ -8,7 +8,7 @@ use super::{
     Page, Store, StoreError,
     filter::Where,
     read::raw,
-    write::{find, touch},
+    write::{find, touch, weigh},
 };
 use crate::{
     time::Micros,
@@ -99,6 +99,10 @@ pub struct ScoreSummary {
 
 const SCORE: &str = "score_id, scores.trace_id, scores.name, value, source, created_at, data_type, reason,
     traces.environment, scores.metadata, updated_at, traces.project";
+/// Whether a score is its trace's last of that name.
+pub(super) const IS_LATEST: &str = "NOT EXISTS (
+    SELECT 1 FROM scores AS later WHERE later.trace_id = scores.trace_id AND later.name = scores.name
+        AND (later.created_at, later.id) > (scores.created_at, scores.id))";
 const FROM: &str = "FROM scores JOIN traces ON traces.trace_id = scores.trace_id";
 
 fn score(row: &Row<'_>) -> Result<Score, rusqlite::Error> {
@@ -124,24 +128,30 @@ fn score(row: &Row<'_>) -> Result<Score, rusqlite::Error> {
 }
 
 impl Store {
-    /// Stores a score; `None` if there is no such trace.
-    pub async fn post_score(&self, score: ScoreIn) -> Result<Option<Uuid>, StoreError> {
+    /// Stores a score; `None` if the project, or without one the store, has no such trace.
+    pub async fn post_score(
+        &self,
+        project: Option<String>,
+        score: ScoreIn,
+    ) -> Result<Option<Uuid>, StoreError> {
         let score_id = Uuid::new_v4();
-        self.change(move |connection| post_score(connection, &score, score_id, Micros::now()))
-            .await
-            .map(|is_known| is_known.then_some(score_id))
+        self.change(move |connection| {
+            post_score(connection, project.as_deref(), &score, (score_id, Micros::now()))
+        })
+        .await
+        .map(|is_known| is_known.then_some(score_id))
     }
 
-    /// Changes a score, which is then an annotation. `Ok(None)`: there is none; an inner error says what is wrong with the value.
+    /// Changes a score, which is then an annotation. `Ok(None)`: the project, or without one the store, has none; an inner error
+    /// says what is wrong with the value.
     pub async fn patch_score(
         &self,
+        project: Option<String>,
         score_id: Uuid,
         patch: ScorePatch,
     ) -> Result<Option<Result<(), &'static str>>, StoreError> {
         self.change(move |connection| {
-            let mut get = connection.prepare_cached("SELECT data_type FROM scores WHERE score_id = ?1")?;
-            let found: Option<String> = get.query_row([score_id.to_string()], |row| row.get(0)).optional()?;
-            let Some(data_type) = found else {
+            let Some((trace, data_type)) = find_score(connection, project.as_deref(), score_id)? else {
                 return Ok(None);
             };
             if let Some(wrong) = patch.value.as_deref().and_then(|value| refused_value(&data_type, value)) {
@@ -164,17 +174,23 @@ impl Store {
                     metadata,
                     Micros::now().0,
                 ])?;
-            touch_trace_of(connection, score_id)?;
+            weigh(connection, trace)?;
+            touch(connection, trace)?;
             Ok(Some(Ok(())))
         })
         .await
     }
 
-    /// Removes a score; `false` if there is none.
-    pub async fn delete_score(&self, score_id: Uuid) -> Result<bool, StoreError> {
+    /// Removes a score; `false` if the project, or without one the store, has none.
+    pub async fn delete_score(&self, project: Option<String>, score_id: Uuid) -> Result<bool, StoreError> {
         self.change(move |connection| {
-            touch_trace_of(connection, score_id)?;
-            Ok(connection.execute("DELETE FROM scores WHERE score_id = ?1", [score_id.to_string()])? > 0)
+            let Some((trace, _)) = find_score(connection, project.as_deref(), score_id)? else {
+                return Ok(false);
+            };
+            connection.execute("DELETE FROM scores WHERE score_id = ?1", [score_id.to_string()])?;
+            weigh(connection, trace)?;
+            touch(connection, trace)?;
+            Ok(true)
         })
         .await
     }
@@ -223,9 +239,7 @@ impl Store {
     pub fn scores_of(&self, trace_id: Uuid) -> Result<Vec<Score>, StoreError> {
         self.read(|connection| {
             let list = format!(
-                "SELECT {SCORE} {FROM} WHERE scores.trace_id = ?1 AND scores.id IN (
-                     SELECT max(id) FROM scores WHERE trace_id = ?1 GROUP BY name)
-                 ORDER BY scores.name"
+                "SELECT {SCORE} {FROM} WHERE scores.trace_id = ?1 AND {IS_LATEST} ORDER BY scores.name"
             );
             let mut list = connection.prepare_cached(&list)?;
             Ok(list.query_map([trace_id.to_string()], score)?.collect::<Result<_, _>>()?)
@@ -266,10 +280,11 @@ impl Store {
 }
 
 /// Stores a score that was exported, unless it is there. One that does not say which it is, is there if one says the same.
-/// `false` if there is no such trace.
+/// `false` if the project has no such trace.
 #[cfg(feature = "cli")]
 pub(crate) fn import_score(
     connection: &Connection,
+    project: &str,
     score: &ScoreIn,
     score_id: Option<Uuid>,
     created_at: Option<Micros>,
@@ -281,17 +296,17 @@ pub(crate) fn import_score(
         return Ok(true);
     }
     let score_id = score_id.unwrap_or_else(Uuid::new_v4);
-    post_score(connection, score, score_id, created_at.unwrap_or_else(Micros::now))
+    post_score(connection, Some(project), score, (score_id, created_at.unwrap_or_else(Micros::now)))
 }
 
-/// Stores a score, unless there is one of that id. `false` if there is no such trace.
+/// Stores a score, unless there is one of that id. `false` if the project, or without one the store, has no such trace.
 fn post_score(
     connection: &Connection,
+    project: Option<&str>,
     score: &ScoreIn,
-    score_id: Uuid,
-    created_at: Micros,
+    (score_id, created_at): (Uuid, Micros),
 ) -> Result<bool, StoreError> {
-    let Some(id) = find(connection, score.trace_id)? else {
+    let Some(id) = find(connection, project, score.trace_id)? else {
         return Ok(false);
     };
     connection
@@ -313,18 +328,23 @@ fn post_score(
             serde_json::to_string(&score.metadata)?,
             created_at.0,
         ])?;
+    weigh(connection, id)?;
     touch(connection, id)?;
     Ok(true)
 }
 
-/// Marks the trace of a score as changed.
-fn touch_trace_of(connection: &Connection, score_id: Uuid) -> Result<(), StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT traces.id FROM scores JOIN traces USING (trace_id) WHERE score_id = ?1")?;
-    match find.query_row([score_id.to_string()], |row| row.get(0)).optional()? {
-        Some(id) => touch(connection, id),
-        None => Ok(()),
-    }
+/// The store's own number of the trace of a score, and the score's type, if it is the project's. Without a project, of any.
+fn find_score(
+    connection: &Connection,
+    project: Option<&str>,
+    score_id: Uuid,
+) -> Result<Option<(i64, String)>, StoreError> {
+    let mut find = connection.prepare_cached(
+        "SELECT traces.id, data_type FROM scores JOIN traces USING (trace_id)
+         WHERE score_id = ?1 AND project = coalesce(?2, project)",
+    )?;
+    let found = find.query_row(params![score_id.to_string(), project], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(found.optional()?)
 }
 
 fn number(data_type: &str, value: &str) -> Option<f64> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::params;
 use serde::Serialize;
 
 use super::{Order, Page, Store, StoreError, TraceFilter, filter::Where, read::whole, write::remove};
@@ -37,9 +38,12 @@ pub struct SessionRow {
     pub total_cost: f64,
 }
 
-/// A user.
+/// A user, who is of one project: another project's of the same id may be somebody else.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UserRow {
+    /// The project.
+    #[serde(skip)]
+    pub project: String,
     /// The id.
     pub user_id: String,
     /// How many traces there are of this user.
@@ -73,9 +77,11 @@ pub struct SessionFilter {
 }
 
 const SESSION: &str =
-    // The user of the first: of times and users together the least, whose time has 20 digits.
+    // The user of the first: of times and users together the least, whose time has 20 digits. As bytes, because an id may hold
+    // a NUL, at which texts end.
     "session_id, count(*), min(started_at), max(started_at), sum(latency / 1000.0), max(status = 'ERROR'),
-    substr(min(format('%020d', started_at + 100000000000000000) || user_id), 21), json_group_array(DISTINCT tags),
+    CAST(substr(CAST(min(format('%020d', started_at + 100000000000000000) || user_id) AS BLOB), 21) AS TEXT),
+    json_group_array(DISTINCT tags),
     sum(span_count), sum(prompt_tokens + completion_tokens), sum(total_cost), project";
 
 fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
@@ -99,7 +105,7 @@ fn session_row(row: &rusqlite::Row<'_>) -> Result<SessionRow, rusqlite::Error> {
 }
 
 pub(super) const USER: &str = "user_id, count(*), min(started_at), max(started_at), sum(status = 'ERROR'),
-    count(DISTINCT session_id), CAST(total(prompt_tokens + completion_tokens) AS INTEGER), total(total_cost)";
+    count(DISTINCT session_id), CAST(total(prompt_tokens + completion_tokens) AS INTEGER), total(total_cost), project";
 
 pub(super) fn user_row(row: &rusqlite::Row<'_>) -> Result<UserRow, rusqlite::Error> {
     Ok(UserRow {
@@ -111,6 +117,7 @@ pub(super) fn user_row(row: &rusqlite::Row<'_>) -> Result<UserRow, rusqlite::Err
         session_count: row.get(5)?,
         total_tokens: row.get(6)?,
         total_cost: row.get::<_, Option<f64>>(7)?.unwrap_or_default(),
+        project: row.get(8)?,
     })
 }
 
@@ -199,19 +206,19 @@ impl Store {
         })
     }
 
-    /// Removes the traces of a session, and says how many there were.
+    /// Removes the traces of a session, and says how many there were. Without a project, of the one that had a trace of it last.
     pub async fn delete_session(
         &self,
         project: Option<String>,
         session_id: String,
     ) -> Result<usize, StoreError> {
-        let filter = TraceFilter { project, session_id: Some(session_id), ..TraceFilter::default() };
         self.change(move |connection| {
-            let all = filter.to_where();
-            let list = format!("SELECT id FROM traces WHERE {}", all.sql());
-            let mut list = connection.prepare(&list)?;
+            let mut list = connection.prepare_cached(
+                "SELECT id FROM traces WHERE session_id = ?1 AND +project = coalesce(?2, (
+                     SELECT project FROM traces WHERE session_id = ?1 ORDER BY started_at DESC LIMIT 1))",
+            )?;
             let ids: Vec<i64> =
-                list.query_map(&*all.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
+                list.query_map(params![session_id, project], |row| row.get(0))?.collect::<Result<_, _>>()?;
             for id in &ids {
                 remove(connection, *id)?;
             }
@@ -233,7 +240,7 @@ impl Store {
         let mut all = filter.to_where();
         all.and_plain("user_id IS NOT NULL");
         self.read(|connection| {
-            let grouped = format!("FROM traces WHERE {} GROUP BY user_id", all.sql());
+            let grouped = format!("FROM traces WHERE {} GROUP BY project, user_id", all.sql());
             let count = format!("SELECT count(*) FROM (SELECT 1 {grouped})");
             let total = connection.prepare(&count)?.query_row(&*all.values(), |row| row.get(0))?;
             let list = format!(

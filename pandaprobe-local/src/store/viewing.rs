@@ -7,6 +7,7 @@ use super::{
     Store, StoreError, TraceFilter, TraceRow,
     analytics::percentiles,
     read::{ROW, millis, raw, trace_row},
+    scores::IS_LATEST,
     sessions::{USER, user_row},
 };
 use crate::{UserRow, wire::Raw};
@@ -231,7 +232,7 @@ impl Store {
         all.and_plain("user_id IS NOT NULL");
         self.read(|connection| {
             let list = format!(
-                "SELECT {USER} FROM traces WHERE {} GROUP BY user_id ORDER BY count(*) DESC, user_id LIMIT {limit}",
+                "SELECT {USER} FROM traces WHERE {} GROUP BY project, user_id ORDER BY count(*) DESC, user_id LIMIT {limit}",
                 all.sql()
             );
             let mut list = connection.prepare(&list)?;
@@ -247,9 +248,7 @@ impl Store {
         self.read(|connection| {
             let places = vec!["?"; trace_ids.len()].join(", ");
             let list = format!(
-                "SELECT trace_id, name, value FROM scores WHERE id IN (
-                     SELECT max(id) FROM scores WHERE trace_id IN ({places}) GROUP BY trace_id, name)
-                 ORDER BY name"
+                "SELECT trace_id, name, value FROM scores WHERE trace_id IN ({places}) AND {IS_LATEST} ORDER BY name"
             );
             let mut list = connection.prepare_cached(&list)?;
             let rows = list.query_map(params_from_iter(trace_ids), |row| {

@@ -19,32 +19,48 @@ impl Store {
         self.change(move |connection| post_trace(connection, &project, &trace)).await
     }
 
-    /// Adds spans to a trace, or what is new of those that are stored; `false` if there is no such trace.
-    pub async fn post_spans(&self, trace_id: Uuid, spans: Vec<SpanIn>) -> Result<bool, StoreError> {
-        self.change(move |connection| post_spans(connection, trace_id, &spans)).await
+    /// Adds spans to a trace, or what is new of those that are stored; `false` if the project, or without one the store, has no
+    /// such trace.
+    pub async fn post_spans(
+        &self,
+        project: Option<String>,
+        trace_id: Uuid,
+        spans: Vec<SpanIn>,
+    ) -> Result<bool, StoreError> {
+        self.change(move |connection| post_spans(connection, project.as_deref(), trace_id, &spans)).await
     }
 
-    /// Changes a trace; `false` if there is none.
-    pub async fn patch_trace(&self, trace_id: Uuid, patch: TracePatch) -> Result<bool, StoreError> {
-        self.change(move |connection| patch_trace(connection, trace_id, &patch)).await
+    /// Changes a trace; `false` if the project, or without one the store, has none.
+    pub async fn patch_trace(
+        &self,
+        project: Option<String>,
+        trace_id: Uuid,
+        patch: TracePatch,
+    ) -> Result<bool, StoreError> {
+        self.change(move |connection| patch_trace(connection, project.as_deref(), trace_id, &patch)).await
     }
 
-    /// Changes a span; `false` if there is none.
+    /// Changes a span of a trace; `false` if the project, or without one the store, has none.
     pub async fn patch_span(
         &self,
-        trace_id: Uuid,
-        span_id: Uuid,
+        project: Option<String>,
+        (trace_id, span_id): (Uuid, Uuid),
         patch: SpanPatch,
     ) -> Result<bool, StoreError> {
-        self.change(move |connection| patch_span(connection, trace_id, span_id, &patch)).await
+        self.change(move |connection| patch_span(connection, project.as_deref(), (trace_id, span_id), &patch))
+            .await
     }
 
-    /// Removes traces with their spans and scores, and says how many there were.
-    pub async fn delete_traces(&self, trace_ids: Vec<Uuid>) -> Result<usize, StoreError> {
+    /// Removes traces with their spans and scores, and says how many of them the project, or without one the store, had.
+    pub async fn delete_traces(
+        &self,
+        project: Option<String>,
+        trace_ids: Vec<Uuid>,
+    ) -> Result<usize, StoreError> {
         self.change(move |connection| {
             let mut deleted = 0;
             for trace_id in trace_ids {
-                if let Some(id) = find(connection, trace_id)? {
+                if let Some(id) = find(connection, project.as_deref(), trace_id)? {
                     remove(connection, id)?;
                     deleted += 1;
                 }
@@ -54,9 +70,10 @@ impl Store {
         .await
     }
 
-    /// Adds and removes tags of traces, and says how many traces there were.
+    /// Adds and removes tags of traces, and says how many of them the project, or without one the store, has.
     pub async fn change_tags(
         &self,
+        project: Option<String>,
         trace_ids: Vec<Uuid>,
         add: Vec<String>,
         remove: Vec<String>,
@@ -64,7 +81,7 @@ impl Store {
         self.change(move |connection| {
             let mut changed = 0;
             for trace_id in trace_ids {
-                if let Some(id) = find(connection, trace_id)? {
+                if let Some(id) = find(connection, project.as_deref(), trace_id)? {
                     let mut tags = tags(connection, id)?;
                     tags.retain(|tag| !remove.contains(tag));
                     tags.extend(add.iter().cloned());
@@ -149,10 +166,11 @@ pub(crate) fn post_trace(
 /// [`Store::post_spans`].
 pub(crate) fn post_spans(
     connection: &Connection,
+    project: Option<&str>,
     trace_id: Uuid,
     spans: &[SpanIn],
 ) -> Result<bool, StoreError> {
-    let Some(id) = find(connection, trace_id)? else {
+    let Some(id) = find(connection, project, trace_id)? else {
         return Ok(false);
     };
     for span in spans {
@@ -232,10 +250,11 @@ fn post_span(connection: &Connection, id: i64, span: &SpanIn) -> Result<(), Stor
 /// [`Store::patch_trace`].
 pub(crate) fn patch_trace(
     connection: &Connection,
+    project: Option<&str>,
     trace_id: Uuid,
     patch: &TracePatch,
 ) -> Result<bool, StoreError> {
-    let Some(id) = find(connection, trace_id)? else {
+    let Some(id) = find(connection, project, trace_id)? else {
         return Ok(false);
     };
     let text = |column: &str, value: &Option<Option<String>>| match value {
@@ -268,13 +287,13 @@ pub(crate) fn patch_trace(
 }
 
 /// [`Store::patch_span`].
-pub(crate) fn patch_span(
+fn patch_span(
     connection: &Connection,
-    trace_id: Uuid,
-    span_id: Uuid,
+    project: Option<&str>,
+    (trace_id, span_id): (Uuid, Uuid),
     patch: &SpanPatch,
 ) -> Result<bool, StoreError> {
-    let Some(id) = find(connection, trace_id)? else {
+    let Some(id) = find(connection, project, trace_id)? else {
         return Ok(false);
     };
     let sid: Option<i64> = connection
@@ -338,10 +357,15 @@ pub(super) fn remove(connection: &Connection, id: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// The store's own number of a trace.
-pub(super) fn find(connection: &Connection, trace_id: Uuid) -> Result<Option<i64>, StoreError> {
-    let mut find = connection.prepare_cached("SELECT id FROM traces WHERE trace_id = ?1")?;
-    Ok(find.query_row([trace_id.to_string()], |row| row.get(0)).optional()?)
+/// The store's own number of a trace, if it is the project's. Without a project, of any.
+pub(super) fn find(
+    connection: &Connection,
+    project: Option<&str>,
+    trace_id: Uuid,
+) -> Result<Option<i64>, StoreError> {
+    let mut find = connection
+        .prepare_cached("SELECT id FROM traces WHERE trace_id = ?1 AND project = coalesce(?2, project)")?;
+    Ok(find.query_row(params![trace_id.to_string(), project], |row| row.get(0)).optional()?)
 }
 
 /// Adds up what the spans of a trace say, and what is searched of it.
@@ -353,16 +377,31 @@ fn refresh(connection: &Connection, id: i64) -> Result<(), StoreError> {
                  (span_count, error_count, prompt_tokens, completion_tokens, total_cost) = (
                      SELECT count(*), count(*) FILTER (WHERE status = 'ERROR'), coalesce(sum(prompt_tokens), 0),
                             coalesce(sum(completion_tokens), 0), coalesce(sum(total_cost), 0)
-                     FROM spans WHERE spans.id = traces.id),
-                 bytes = 400 + octet_length(name) + octet_length(tags) + coalesce((
-                     SELECT coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0) + octet_length(metadata)
-                     FROM trace_content WHERE trace_content.id = traces.id), 0) + coalesce((
-                     SELECT sum(bytes) FROM spans WHERE spans.id = traces.id), 0)
+                     FROM spans WHERE spans.id = traces.id)
              WHERE id = ?1",
         )?
         .execute([id])?;
+    weigh(connection, id)?;
     touch(connection, id)?;
     words::index(connection, id)
+}
+
+/// Notes how much there is of a trace, with its spans and scores.
+pub(super) fn weigh(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE traces SET
+                 bytes = 400 + octet_length(name) + octet_length(tags) + coalesce((
+                     SELECT coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0) + octet_length(metadata)
+                     FROM trace_content WHERE trace_content.id = traces.id), 0) + coalesce((
+                     SELECT sum(bytes) FROM spans WHERE spans.id = traces.id), 0) + coalesce((
+                     SELECT sum(300 + octet_length(name) + coalesce(octet_length(value), 0)
+                                + coalesce(octet_length(reason), 0) + octet_length(metadata))
+                     FROM scores WHERE scores.trace_id = traces.trace_id), 0)
+             WHERE id = ?1",
+        )?
+        .execute([id])?;
+    Ok(())
 }
 
 /// Notes how much there is of a span.

@@ -21,7 +21,7 @@ impl Address {
     pub(super) fn parse(query: &str) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
         // The token of a link does not travel on into other links.
-        Self(pairs.filter(|(name, value)| !value.trim().is_empty() && name != "token").collect())
+        Self(pairs.filter(|(name, value)| !value.is_empty() && name != "token").collect())
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {

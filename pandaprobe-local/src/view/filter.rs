@@ -32,6 +32,7 @@ impl Wanted {
     pub(super) fn read(address: &Address) -> Self {
         let mut ignored = Vec::new();
         let text = |name| address.get(name).map(str::to_owned);
+        let words = |name| text(name).filter(|words| !words.trim().is_empty());
         let (after, before) = span_of_time(address, &mut ignored);
         let filter = TraceFilter {
             project: text("project"),
@@ -39,8 +40,8 @@ impl Wanted {
             user_id: text("user_id"),
             status: text("status").filter(|status| STATUSES.contains(&status.as_str())),
             tags: tags(address),
-            name: text("name"),
-            query: text("q"),
+            name: words("name"),
+            query: words("q"),
             model: text("model"),
             score: text("score"),
             has_error: parsed(address, "has_error", &mut ignored),
@@ -71,9 +72,16 @@ fn parsed<T: FromStr>(address: &Address, name: &'static str, ignored: &mut Vec<&
     read
 }
 
+/// The tags of the field for several, and of links to one that the field cannot hold.
 fn tags(address: &Address) -> Vec<String> {
     let words = address.all("tags").flat_map(|tags| tags.split(','));
-    words.map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+    let words = words.map(str::trim).filter(|tag| !tag.is_empty());
+    words.chain(address.all("tag")).map(str::to_owned).collect()
+}
+
+/// The name by which an address asks for that tag.
+pub(super) fn of_tag(tag: &str) -> &'static str {
+    if tag.contains(',') || tag.trim() != tag { "tag" } else { "tags" }
 }
 
 /// From when to when: a range with a name ends now.
@@ -119,13 +127,18 @@ pub(super) fn ranges(path: &str, address: &Address) -> Markup {
 /// The form above the list.
 pub(super) fn form(address: &Address) -> Markup {
     let value = |name: &str| address.get(name).unwrap_or_default().to_owned();
-    let hidden_ones =
-        MORE.iter().map(|(name, ..)| *name).chain(["has_error", "tags", "started_after", "started_before"]);
+    let hidden_ones = MORE.iter().map(|(name, ..)| *name).chain([
+        "has_error",
+        "tags",
+        "tag",
+        "started_after",
+        "started_before",
+    ]);
     let is_open = hidden_ones.into_iter().any(|name| address.get(name).is_some());
     html! {
         form.filter role="search" aria-label="Traces" method="get" action="/ui/traces" {
-            @for name in ["range", "sort", "order"] {
-                @if let Some(value) = address.get(name) { input type="hidden" name=(name) value=(value); }
+            @for name in ["range", "sort", "order", "tag"] {
+                @for value in address.all(name) { input type="hidden" name=(name) value=(value); }
             }
             div.first {
                 input #search type="search" name="q" value=(value("q")) data-search autocomplete="off"
@@ -199,10 +212,12 @@ mod tests {
 
     #[test]
     fn an_address_is_read() {
-        let address =
-            Address::parse("tags=a,+b&tags=c&min_tokens=12&min_cost=x&sort=cost&range=1h&status=NONE");
+        let address = Address::parse(
+            "tags=a,+b&tags=c&tag=d,+e&user_id=+&name=+&min_tokens=12&min_cost=x&sort=cost&range=1h&status=NONE",
+        );
         let wanted = Wanted::read(&address);
-        assert_eq!(wanted.filter.tags, ["a", "b", "c"]);
+        assert_eq!(wanted.filter.tags, ["a", "b", "c", "d, e"]);
+        assert_eq!((wanted.filter.user_id.as_deref(), wanted.filter.name), (Some(" "), None));
         assert_eq!(wanted.filter.min_tokens, Some(12));
         assert_eq!(wanted.filter.status, None);
         assert!(wanted.filter.started_after.is_some() && wanted.sort == SortBy::Cost);

@@ -250,7 +250,7 @@ fn top_users(users: &[UserRow]) -> Markup {
     let rows = html! {
         @for user in users {
             tr {
-                th scope="row" { (user::link(Some(&user.user_id), 60)) }
+                th scope="row" { (user::link(&user.project, Some(&user.user_id), 60)) }
                 td.number { (text::count(user.trace_count)) }
                 td.number { (text::some(user.total_tokens)) }
                 td.number { (text::cost(user.total_cost)) }

@@ -90,12 +90,12 @@ pub(super) fn table(found: &Page<SessionRow>) -> Markup {
 
 fn line(row: &SessionRow) -> Markup {
     html! {
-        tr data-id=(row.session_id) {
+        tr data-id=(path(&row.project, &row.session_id)) {
             th scope="row" {
                 (link(&row.project, &row.session_id, 80))
                 @if row.has_error { " " span.status.bad { "error" } }
             }
-            td.id { (user::link(row.user_id.as_deref(), 80)) }
+            td.id { (user::link(&row.project, row.user_id.as_deref(), 80)) }
             td.when { (text::time(row.first_trace_at)) }
             td.when { @if let Some(at) = row.last_trace_at { (text::time(at)) } }
             td.number { (text::count(row.trace_count)) }
@@ -108,11 +108,14 @@ fn line(row: &SessionRow) -> Markup {
     }
 }
 
+/// The page of a session.
+fn path(project: &str, session_id: &str) -> String {
+    Address::default().with("id", Some(session_id)).with("project", Some(project)).on("/ui/session")
+}
+
 /// A way to the page of a session.
 pub(super) fn link(project: &str, session_id: &str, most: usize) -> Markup {
-    let page =
-        Address::default().with("id", Some(session_id)).with("project", Some(project)).on("/ui/session");
-    html! { a href=(page) { (text::name(session_id, most)) } }
+    html! { a href=(path(project, session_id)) { (text::name(session_id, most)) } }
 }
 
 type Turn = (TraceRow, [Option<Bounded>; 3]);
@@ -135,7 +138,7 @@ pub(super) async fn page(State(shared): State<Shared>, address: Address) -> Show
             a.button.quiet.push href=(list) { "As a list of traces" }
         }
         dl.facts {
-            (fact("User", Some(user::link(session.user_id.as_deref(), 255))))
+            (fact("User", Some(user::link(&session.project, session.user_id.as_deref(), 255))))
             (fact("Project", Some(text::name(&session.project, 255))))
             (fact("Turns", Some(html! { (text::count(session.trace_count)) })))
             (fact("Began", Some(text::time(session.first_trace_at))))
@@ -208,7 +211,7 @@ fn turn(
                 span.faint { (text::count(at)) }
                 a href=(path) { (text::name(&row.name, 120)) }
                 (frame::status(&row.status))
-                @if row.user_id != session.user_id { "of " (user::link(row.user_id.as_deref(), 80)) }
+                @if row.user_id != session.user_id { "of " (user::link(&session.project, row.user_id.as_deref(), 80)) }
                 span.push.faint { (text::maybe_millis(row.latency_ms)) " · " (text::time(row.started_at)) }
             }
             @for side in sides.iter().flatten() { (side) }

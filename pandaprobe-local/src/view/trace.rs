@@ -151,7 +151,7 @@ fn own(whole: &Whole) -> Markup {
         article.own aria-labelledby="own-name" {
             header { h2 #own-name { "The trace" } }
             dl.facts {
-                (fact("User", row.user_id.is_some().then(|| user::link(row.user_id.as_deref(), 255))))
+                (fact("User", row.user_id.is_some().then(|| user::link(&row.project, row.user_id.as_deref(), 255))))
                 (fact("Session", session_id.map(|id| session::link(&row.project, id, 255))))
                 (fact("Began", Some(text::time(row.started_at))))
                 (fact("Ended", row.ended_at.map(text::time)))

@@ -11,7 +11,7 @@ use super::{
     Shown,
     address::{Address, to},
     blocking,
-    filter::{Wanted, form, ranges},
+    filter::{self, Wanted, form, ranges},
     frame::{self, Place},
     html as answer, session, text, user,
 };
@@ -162,7 +162,7 @@ fn line(row: &TraceRow, marks: &[Mark]) -> Markup {
             td.number { (text::some(row.span_count)) }
             td.number { (text::some(row.total_tokens)) }
             td.number { (text::cost(row.total_cost)) }
-            td.id { (user::link(row.user_id.as_deref(), 60)) }
+            td.id { (user::link(&row.project, row.user_id.as_deref(), 60)) }
             td.id {
                 @match row.session_id.as_deref().filter(|id| !id.is_empty()) {
                     Some(id) => (session::link(&row.project, id, 60)),
@@ -180,7 +180,7 @@ fn line(row: &TraceRow, marks: &[Mark]) -> Markup {
 pub(super) fn tags(tags: &[String]) -> Markup {
     html! {
         @for tag in tags.iter().take(4) {
-            a.tag href=(to("/ui/traces", "tags", tag)) { (text::name(tag, 30)) }
+            a.tag href=(to("/ui/traces", filter::of_tag(tag), tag)) { (text::name(tag, 30)) }
             " "
         }
         @if tags.len() > 4 { span.faint { "+" (tags.len() - 4) } }

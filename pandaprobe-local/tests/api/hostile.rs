@@ -217,7 +217,7 @@ async fn many_spans_are_added_in_time_that_grows_with_them() {
             .collect();
         let spans = wire::parse(json!(spans).to_string().as_bytes()).unwrap();
         let begun = Instant::now();
-        assert!(store.post_spans(trace_id, spans).await.unwrap());
+        assert!(store.post_spans(None, trace_id, spans).await.unwrap());
         times.push(begun.elapsed());
     }
     let (first, last) = (times[1..6].iter().sum::<Duration>(), times[25..].iter().sum::<Duration>());

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod kit;
+mod projects;
 mod reading;
 mod scores;
 mod sdks;

@@ -101,9 +101,37 @@ async fn what_is_old_or_too_much_goes_the_oldest_first() {
         let gone = store.prune(Retention { max_bytes: Some(200_000), ..Retention::default() }).await.unwrap();
         assert_eq!(gone.traces, 1, "{field}");
     }
+    // So do scores, when they come and when they change.
+    let judged = trace("judged");
+    store.post_trace("p".to_owned(), parsed(&judged)).await.unwrap();
+    let words = "é".repeat(100_000);
+    let score =
+        serde_json::json!({"trace_id": judged["trace_id"], "name": "n", "value": "1", "reason": words});
+    let score = wire::parse(score.to_string().as_bytes()).unwrap();
+    let score = store.post_score(None, score).await.unwrap().unwrap();
+    let patch = serde_json::json!({"metadata": {"words": words}}).to_string();
+    let most = |bytes| Retention { max_bytes: Some(bytes), ..Retention::default() };
+    assert_eq!(store.prune(most(210_000)).await.unwrap().traces, 0);
+    store.patch_score(None, score, wire::parse(patch.as_bytes()).unwrap()).await.unwrap().unwrap().unwrap();
+    assert_eq!(store.prune(most(410_000)).await.unwrap().traces, 0);
+    assert_eq!(store.prune(most(400_000)).await.unwrap().traces, 1);
     // Nor is it found by its words.
     let filter = TraceFilter { query: Some("day".to_owned()), ..TraceFilter::default() };
     assert_eq!(store.traces(&filter, SortBy::StartedAt, Order::Asc, (1, 0)).unwrap().total, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_space_is_given_back() {
+    let folder = Folder::new();
+    let store = Store::open(folder.0.join("traces.db")).unwrap();
+    for _ in 0..10 {
+        let mut trace = trace("long");
+        trace["input"] = "x".repeat(5 << 20).into();
+        store.post_trace("p".to_owned(), parsed(&trace)).await.unwrap();
+    }
+    assert!(store.bytes().unwrap() > 50 << 20);
+    store.prune(Retention { max_bytes: Some(0), ..Retention::default() }).await.unwrap();
+    assert!(store.bytes().unwrap() < 1 << 20, "{}", store.bytes().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// The program, with a store beside that of the server, or that one.
-fn program_with(local: &Local, store: &str, arguments: &[&str]) -> Command {
+pub(crate) fn program_with(local: &Local, store: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pandaprobe-local"));
     command.arg("--store").arg(local.folder.0.join(store)).args(arguments).current_dir(&local.folder.0);
     command
 }
 
-fn program(local: &Local, arguments: &[&str]) -> Command {
+pub(crate) fn program(local: &Local, arguments: &[&str]) -> Command {
     program_with(local, "traces.db", arguments)
 }
 
@@ -93,6 +93,63 @@ async fn who_stops_reading_ends_a_command_well() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_where_its_name_leads() {
+    let local = Local::start();
+    local.post("/traces", trace("t")).await;
+    let at = |name: &str| local.folder.0.join(name);
+    let exported = program(&local, &["export"]).output().unwrap().stdout;
+    // A pipe.
+    assert_eq!(program(&local, &["export", "/dev/stdout"]).output().unwrap().stdout, exported);
+    // A link stays one.
+    std::fs::write(at("target.jsonl"), "before").unwrap();
+    std::os::unix::fs::symlink("target.jsonl", at("link.jsonl")).unwrap();
+    run(&mut program(&local, &["export", "link.jsonl"]));
+    assert!(std::fs::symlink_metadata(at("link.jsonl")).unwrap().is_symlink());
+    assert_eq!(std::fs::read(at("target.jsonl")).unwrap(), exported);
+    // An export that fails leaves what was there, and nothing beside it.
+    let other = rusqlite::Connection::open(at("traces.db")).unwrap();
+    other.execute_batch("DROP TABLE scores").unwrap();
+    assert!(!program(&local, &["export", "target.jsonl"]).output().unwrap().status.success());
+    assert_eq!(std::fs::read(at("target.jsonl")).unwrap(), exported);
+    assert!(!at("target.jsonl.part").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_that_the_sdk_does_not_know_are_shown() {
+    let local = Local::start();
+    let mut old = trace("old");
+    old["started_at"] = json!("1901-01-01");
+    old["spans"][0]["started_at"] = json!("0001-01-01");
+    local.post("/traces", old.clone()).await;
+    let shown = program(&local, &["show", id(&old)]).output().unwrap();
+    assert!(
+        shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("old COMPLETED"),
+        "{shown:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_score_is_the_one_that_was_given_last() {
+    let local = Local::start();
+    let judged = trace("t");
+    local.post("/traces", judged.clone()).await;
+    local
+        .post("/evaluations/trace-scores", json!({"trace_id": id(&judged), "name": "n", "value": "0.9"}))
+        .await;
+    let early = json!({"score": {"trace_id": id(&judged), "name": "n", "value": "0.2",
+        "score_id": "10000000-0000-4000-8000-000000000000", "created_at": "2026-01-01T00:00:00Z"}});
+    std::fs::write(local.folder.0.join("early.jsonl"), early.to_string()).unwrap();
+    run(&mut program(&local, &["import", "--project", "tests", "early.jsonl"]));
+    let path = format!("/evaluations/trace-scores/{}", id(&judged));
+    let scores = local.get(&path, "[TraceScoreResponse]").await;
+    assert_eq!((scores.as_array().unwrap().len(), &scores[0]["value"]), (1, &json!("0.9")));
+    let page = local.http.get(format!("{}/ui/traces", local.server.url())).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("<bdi>0.9</bdi>") && !page.contains("<bdi>0.2</bdi>"), "{page}");
 }
 
 #[test]
@@ -201,6 +258,12 @@ async fn what_is_exported_can_be_imported() {
         shown.contains("turn-1 COMPLETED") && shown.contains("LLM ask") && shown.contains("user=ada"),
         "{shown}"
     );
+    let mut opened = program("copy.db", &["open", "--no-browser", "--json", "--port", "0", &id[..13]]);
+    let mut opened = opened.stdout(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(opened.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    opened.kill().unwrap();
+    opened.wait().unwrap();
+    assert!(said.contains(&format!("/ui/traces/{id}")), "{said}");
     let pruned = program("copy.db", &["prune", "--max-size", "1B", "--json"]).output().unwrap();
     let pruned: Value = serde_json::from_slice(&pruned.stdout).unwrap();
     assert_eq!(pruned["traces"], 2);
@@ -224,6 +287,10 @@ async fn what_is_exported_can_be_imported() {
     assert!(findings.as_array().unwrap().iter().any(|finding| finding["what"] == "reading it back"));
     let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", &url), project]);
     assert!(!healthy && findings[1]["ok"] == false && findings[1]["advice"].is_string(), "{findings}");
+    let off = ("PANDAPROBE_ENABLED", "n");
+    let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", &url), key, project, off]);
+    let last = findings.as_array().unwrap().last().unwrap();
+    assert!(!healthy && last["found"] == "nothing is recorded", "{findings}");
     let (healthy, findings) = doctor(&[("PANDAPROBE_ENDPOINT", "http://127.0.0.1:9"), key, project]);
     assert!(
         !healthy && findings.as_array().unwrap().last().unwrap()["what"] == "reaching the endpoint",
