@@ -174,5 +174,5 @@ async fn one_id_of_a_session_in_two_projects_is_two_sessions() {
     let guest = json!({"name": "turn", "session_id": "s-1", "user_id": "guest", "started_at": ago(0), "input": "hello"});
     filled.post("/traces", &guest).await;
     let page = get(&filled, "/ui/session?id=s-1&project=shop").await.text().await.unwrap();
-    assert_eq!(page.matches("of <a href=\"/ui/user?id=guest\"").count(), 1, "{page}");
+    assert_eq!(page.matches("of <a href=\"/ui/user?id=guest&amp;project=shop\"").count(), 1, "{page}");
 }
