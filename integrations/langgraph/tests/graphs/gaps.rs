@@ -11,8 +11,8 @@ use graph_flow::{FanOutTask, FlowRunner, GraphBuilder, NextAction, Session, Sess
 use langgraph::{
     checkpoint::{InMemorySaver, config::RunnableConfig},
     prebuilt::create_react_agent,
-    runnable::{NodeFn1, RoutingFn, Runnable, RunnableError},
-    types::{Command, StreamMode as Mode, interrupt},
+    runnable::{NodeFn1, RoutingFn, Runnable},
+    types::{Command, StreamMode as Mode},
 };
 use pandaprobe_core::{
     TraceData,
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     flow::{does, says, stored},
     kit::{Fault, one, span},
-    lang::{Scripted, question, thread, values, weather},
+    lang::{Scripted, asks, question, thread, values, weather},
 };
 
 /// A test for each entry, and the list of what was proved.
@@ -75,6 +75,18 @@ async fn adk_run(graph: adk_graph::graph::CompiledGraph) -> Captured<Result<Stat
     .await
 }
 
+/// A stream of `adk-graph` that is interrupted before its second node.
+async fn adk_interrupted_stream() -> Captured<()> {
+    capture(|| async {
+        let handler = LangGraphHandler::new();
+        let graph = two(&handler, true).compile().unwrap().with_interrupt_before(&["b"]);
+        let graph = graph.with_checkpointer(MemoryCheckpointer::new());
+        let mut stream = handler.stream(&graph, State::new(), ExecutionConfig::new("t"), StreamMode::Values);
+        while stream.next().await.is_some() {}
+    })
+    .await
+}
+
 /// One node of `langgraph`, or several in a row.
 fn row(handler: &LangGraphHandler, names: &[&'static str]) -> langgraph::graph::StateGraph {
     let mut graph = langgraph::graph::StateGraph::new(values(&["x"]));
@@ -88,14 +100,6 @@ fn row(handler: &LangGraphHandler, names: &[&'static str]) -> langgraph::graph::
         before = name;
     }
     graph
-}
-
-/// A node that asks a human.
-fn asks(_: &Value) -> Result<Value, RunnableError> {
-    match interrupt(json!("ok?")) {
-        Ok(answer) => Ok(json!({"x": answer})),
-        Err(waits) => Err(RunnableError::Interrupt(waits.into())),
-    }
 }
 
 prove! {
@@ -116,27 +120,13 @@ prove! {
     }
 
     streamed_interrupt: "adk-graph", "the value of an interrupt in a stream, if no wrapped node asked for it" => {
-        let captured = capture(|| async {
-            let handler = LangGraphHandler::new();
-            let graph = two(&handler, true).compile().unwrap().with_interrupt_before(&["b"]);
-            let graph = graph.with_checkpointer(MemoryCheckpointer::new());
-            let mut stream = handler.stream(&graph, State::new(), ExecutionConfig::new("t"), StreamMode::Values);
-            while stream.next().await.is_some() {}
-        })
-        .await;
+        let captured = adk_interrupted_stream().await;
         let interrupts = &span(one(&captured), "LangGraph").metadata["interrupts"];
         assert_eq!(*interrupts, json!([{"node": "unknown", "message": "Interrupt before 'b'"}]));
     }
 
     interrupted_state: "adk-graph", "the state at an interrupt of a stream" => {
-        let captured = capture(|| async {
-            let handler = LangGraphHandler::new();
-            let graph = two(&handler, true).compile().unwrap().with_interrupt_before(&["b"]);
-            let graph = graph.with_checkpointer(MemoryCheckpointer::new());
-            let mut stream = handler.stream(&graph, State::new(), ExecutionConfig::new("t"), StreamMode::Values);
-            while stream.next().await.is_some() {}
-        })
-        .await;
+        let captured = adk_interrupted_stream().await;
         assert_eq!(span(one(&captured), "LangGraph").output, None);
     }
 

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use graph_flow::{FlowRunner, GraphBuilder, NextAction, TaskResult};
 use langgraph::{
     checkpoint::InMemorySaver,
-    runnable::{NodeFn1, Runnable, RunnableError},
-    types::{Command, StreamMode as Mode, interrupt},
+    runnable::{NodeFn1, Runnable},
+    types::{Command, StreamMode as Mode},
 };
 use pandaprobe_core::{
     SpanData, SpanId, TraceData,
@@ -209,12 +209,8 @@ async fn an_interrupt_and_its_resume() {
         }
     });
     let lang = capture(|| async {
-        let ask = |_: &Value| match interrupt(json!("ok?")) {
-            Ok(answer) => Ok(json!({"x": answer})),
-            Err(waits) => Err(RunnableError::Interrupt(waits.into())),
-        };
         let mut graph = langgraph::graph::StateGraph::new(values(&["x"]));
-        graph.add_node("ask", handler.node(NodeFn1(ask))).unwrap().add_edge(START, "ask").unwrap();
+        graph.add_node("ask", handler.node(NodeFn1(lang::asks))).unwrap().add_edge(START, "ask").unwrap();
         let graph = graph.compile_builder().checkpointer(Arc::new(InMemorySaver::new())).build().unwrap();
         let resume = serde_json::to_value(Command::resume(json!("yes"))).unwrap();
         for input in [json!({"x": "a"}), resume] {

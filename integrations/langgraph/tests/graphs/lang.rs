@@ -25,6 +25,14 @@ use serde_json::{Value, json};
 
 use crate::kit::{Fault, one, span};
 
+/// A node that asks a human.
+pub(crate) fn asks(_: &Value) -> Result<Value, RunnableError> {
+    match interrupt(json!("ok?")) {
+        Ok(answer) => Ok(json!({"x": answer})),
+        Err(waits) => Err(RunnableError::Interrupt(waits.into())),
+    }
+}
+
 /// Asks for a tool, and answers once it has its result.
 #[derive(Clone, Default)]
 pub(crate) struct Scripted {
@@ -567,11 +575,7 @@ async fn a_stream_that_is_left_at_an_interrupt_is_resumed_as_that() {
     let captured = capture(|| async {
         let handler = LangGraphHandler::new();
         let mut graph = StateGraph::new(values(&["x"]));
-        let ask = |_: &Value| match interrupt(json!("ok?")) {
-            Ok(answer) => Ok(json!({"x": answer})),
-            Err(waits) => Err(RunnableError::Interrupt(waits.into())),
-        };
-        graph.add_node("ask", handler.node(NodeFn1(ask))).unwrap().add_edge(START, "ask").unwrap();
+        graph.add_node("ask", handler.node(NodeFn1(asks))).unwrap().add_edge(START, "ask").unwrap();
         let saver = handler.saver(Arc::new(InMemorySaver::new()));
         let graph = graph.compile_builder().checkpointer(saver).build().unwrap();
         let mut parts = handler.astream(&graph, &json!({"x": "a"}), &thread("t"), vec![StreamMode::Values]);
@@ -642,12 +646,8 @@ async fn a_wrapped_saver_is_asked_as_without_tracing() {
     let captured = capture(|| async {
         let handler = LangGraphHandler::new();
         let mut graph = StateGraph::new(values(&["x"]));
-        let ask = |_: &Value| match interrupt(json!("ok?")) {
-            Ok(answer) => Ok(json!({"x": answer})),
-            Err(waits) => Err(RunnableError::Interrupt(waits.into())),
-        };
         graph.add_node("a", handler.node(NodeFn1(|_: &Value| Ok(json!({"x": 1}))))).unwrap();
-        graph.add_node("ask", handler.node(NodeFn1(ask))).unwrap();
+        graph.add_node("ask", handler.node(NodeFn1(asks))).unwrap();
         graph.add_edge(START, "a").unwrap().add_edge("a", "ask").unwrap();
         let wrapped = handler.saver(Arc::clone(&saver) as _);
         let graph = graph.compile_builder().checkpointer(wrapped).build().unwrap();
