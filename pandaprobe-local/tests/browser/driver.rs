@@ -13,6 +13,9 @@ use fantoccini::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::fill::{Filled, shop};
 
 /// A browser, with one page.
 pub(crate) struct Browser {
@@ -24,8 +27,23 @@ pub(crate) struct Browser {
     pub(crate) server: String,
 }
 
+/// One browser at a time: a machine may be small.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// A server with that many traces of a shop, and a browser beside it, which is the only one. `None`: there is no browser here.
+pub(crate) async fn beside(traces: i64) -> Option<(MutexGuard<'static, ()>, Filled, Browser)> {
+    if !is_here() {
+        return None;
+    }
+    let alone = ALONE.lock().await;
+    let filled = Filled::new();
+    shop(&filled, traces).await;
+    let browser = Browser::open(&filled.url()).await;
+    Some((alone, filled, browser))
+}
+
 /// Whether there is a browser and what drives it.
-pub(crate) fn is_here() -> bool {
+fn is_here() -> bool {
     let runs =
         |name: &str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let present =
@@ -34,7 +52,7 @@ pub(crate) fn is_here() -> bool {
 }
 
 impl Browser {
-    pub(crate) async fn open(server: &str) -> Self {
+    async fn open(server: &str) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())

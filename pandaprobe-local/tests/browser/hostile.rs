@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    driver::{Browser, is_here},
-    fill::{Filled, ago},
-    pages::ALONE,
+    driver::{Browser, beside},
+    fill::ago,
 };
 
 const TEXTS: [&str; 12] = [
@@ -80,17 +79,14 @@ async fn is_sound(browser: &Browser, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_recorded_runs_or_breaks_the_page() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
+    };
     for (number, text) in TEXTS.iter().enumerate() {
         filled.post("/traces", &trace(number, text)).await;
         let score = json!({"trace_id": trace(number, text)["trace_id"], "name": wide(text, 255), "value": text, "data_type": "CATEGORICAL", "reason": text});
         filled.post("/evaluations/trace-scores", &score).await;
     }
-    let browser = Browser::open(&filled.url()).await;
     for (look, width) in [("wide", 1440), ("narrow", 390)] {
         browser.size(width, 900).await;
         for path in ["/ui/traces", "/ui/sessions", "/ui/users", "/ui/overview"] {
@@ -126,11 +122,9 @@ async fn nothing_recorded_runs_or_breaks_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_huge_or_deep_is_shown_in_part() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
+    };
     let long = "<b>0123456789</b> ".repeat(20_000_000 / 18);
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let id = |number: u32| format!("40000000-0000-4000-8000-00000000000{number}");
@@ -156,7 +150,6 @@ async fn what_is_huge_or_deep_is_shown_in_part() {
     let answer =
         reqwest::Client::new().post(format!("{}/traces", filled.url())).body(body).send().await.unwrap();
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-    let browser = Browser::open(&filled.url()).await;
     for path in ["/ui/traces", "/ui/overview"] {
         browser.go(path).await;
         is_sound(&browser, path).await;

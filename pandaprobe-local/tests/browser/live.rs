@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    driver::{Browser, is_here},
+    driver::{Browser, beside},
     fill::{Filled, ago, shop},
-    pages::ALONE,
 };
 
 const ID: &str = "20000000-0000-4000-8000-000000000001";
@@ -26,12 +25,9 @@ fn span(name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_during_a_load_is_shown() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     running(&filled, &browser).await;
     browser
         .js("const real = window.fetch; window.answered = 0;
@@ -52,12 +48,9 @@ const FAIL: &str = "const real = window.fetch; window.hasFailed = false;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_fails_is_made_up_for() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     running(&filled, &browser).await;
     browser.js(FAIL).await;
     filled.post(&format!("/traces/{ID}/spans"), &span("after all")).await;
@@ -78,13 +71,9 @@ async fn a_load_that_fails_is_made_up_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_while_nobody_listens_is_shown() {
-    if !is_here() {
+    let Some((_alone, mut filled, browser)) = beside(3).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let mut filled = Filled::new();
-    shop(&filled, 3).await;
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.go("/ui/traces").await;
     browser.until("performance.getEntriesByType('resource').some((entry) => entry.name.includes('/ui/traces/rows'))").await;
     filled.restart();
@@ -105,12 +94,9 @@ async fn what_changes_while_nobody_listens_is_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_being_read_stays_as_it_is() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     running(&filled, &browser).await;
     let open = "window.opened = document.querySelector('#detail details'); window.opened.open = true;";
     browser.js(open).await;

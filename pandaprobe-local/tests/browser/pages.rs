@@ -3,27 +3,20 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
-    driver::{Browser, is_here},
-    fill::{Filled, ago, answer, large, shop},
+    driver::beside,
+    fill::{ago, answer, large},
 };
-
-/// One browser at a time: a machine may be small.
-pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 const TRACE: &str = "/ui/traces/10000000-0000-4000-8000-00000000002b";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_store_says_how_to_fill_it() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.go("/").await;
     let page = browser.text("main").await;
     for word in [
@@ -50,17 +43,13 @@ async fn an_empty_store_says_how_to_fill_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_page_in_light_and_dark_wide_and_narrow() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(48).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 48).await;
+    };
     for (name, value) in [("helpfulness", "0.9"), ("tone", "0.75")] {
         let score = json!({"trace_id": "10000000-0000-4000-8000-00000000002f", "name": name, "value": value, "reason": "short and exact"});
         filled.post("/evaluations/trace-scores", &score).await;
     }
-    let browser = Browser::open(&filled.url()).await;
     let span = format!("{TRACE}?span=10000000-0000-4007-8000-00000000002b");
     let pages = [
         ("traces", "/ui/traces"),
@@ -107,13 +96,9 @@ async fn each_page_in_light_and_dark_wide_and_narrow() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered_and_moved_through_by_key() {
-    if !is_here() {
+    let Some((_alone, _filled, browser)) = beside(48).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 48).await;
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.go("/ui/traces").await;
     browser.press("/").await;
     browser.until("document.activeElement.id === 'search'").await;
@@ -140,13 +125,9 @@ async fn lists_are_filtered_and_moved_through_by_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_moved_through_by_key() {
-    if !is_here() {
+    let Some((_alone, _filled, browser)) = beside(48).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 48).await;
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.go("/ui/traces/10000000-0000-4000-8000-000000000028").await;
     browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
     browser.press("jjj").await;
@@ -185,19 +166,15 @@ async fn a_trace_is_moved_through_by_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_scroll_scroll_where_no_list_is() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(48).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 48).await;
+    };
     let long = "A line of what was asked.\n".repeat(30);
     for number in 0..5 {
         let turn =
             json!({"name": "turn", "session_id": "long", "started_at": ago(5_000 - number), "input": long});
         filled.post("/traces", &turn).await;
     }
-    let browser = Browser::open(&filled.url()).await;
     // A page without rows.
     browser.go("/ui/session?id=long").await;
     browser.press("\u{e015}\u{e015}\u{e015}").await;
@@ -223,12 +200,9 @@ async fn keys_that_scroll_scroll_where_no_list_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paper_has_the_rows_that_are_not_in_sight() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     for (count, said) in [(500, ""), (2_300, "300 more spans are not printed.")] {
         let trace_id = Uuid::new_v4();
         large(&filled, trace_id, count).await;
@@ -257,13 +231,9 @@ async fn paper_has_the_rows_that_are_not_in_sight() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn details_below_the_tree_come_into_view() {
-    if !is_here() {
+    let Some((_alone, _filled, browser)) = beside(48).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 48).await;
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.size(390, 844).await;
     browser.go(TRACE).await;
     browser.until("document.querySelectorAll('.row:not([hidden])').length === 7").await;
@@ -287,13 +257,9 @@ async fn details_below_the_tree_come_into_view() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_new_appears_by_itself() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(3).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    shop(&filled, 3).await;
-    let browser = Browser::open(&filled.url()).await;
+    };
     browser.go("/ui/traces").await;
     browser.until("document.querySelectorAll('tbody tr').length === 3").await;
     browser.js("window.sameDocument = true").await;

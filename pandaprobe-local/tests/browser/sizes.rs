@@ -5,11 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{
-    driver::{Browser, is_here},
-    fill::{Filled, large},
-    pages::ALONE,
-};
+use crate::{driver::beside, fill::large};
 
 const SCROLL: &str = "
     const done = arguments[0];
@@ -28,12 +24,9 @@ const SCROLL: &str = "
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn large_traces() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
-    let browser = Browser::open(&filled.url()).await;
+    };
     for (count, limit) in [(10_000, 1_000.0), (50_000, 5_000.0)] {
         let trace_id = Uuid::new_v4();
         large(&filled, trace_id, count).await;

@@ -4,9 +4,8 @@ use axum::{Router, response::Html};
 use serde_json::{Value, json};
 
 use crate::{
-    driver::{Browser, is_here},
-    fill::{Filled, answer},
-    pages::ALONE,
+    driver::{Browser, beside},
+    fill::answer,
 };
 
 /// A server of somebody else; its port.
@@ -81,14 +80,11 @@ const REFUSED: &str = "this server answers to its own";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_others_get_nothing_and_change_nothing() {
-    if !is_here() {
+    let Some((_alone, filled, browser)) = beside(0).await else {
         return;
-    }
-    let _alone = ALONE.lock().await;
-    let filled = Filled::new();
+    };
     filled.post("/traces", &answer(0, 1)).await;
     let before = filled.traces().await;
-    let browser = Browser::open(&filled.url()).await;
     let port = stranger().await;
     let local = filled.url();
     let local_port = local.rsplit(':').next().unwrap();
