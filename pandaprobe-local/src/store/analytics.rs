@@ -1,9 +1,9 @@
 //! What traces add up to over time.
 
-use rusqlite::params_from_iter;
+use rusqlite::{Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, TraceFilter};
+use super::{Store, StoreError, TraceFilter, read::millis};
 use crate::time::Micros;
 
 /// How long a bucket of time is.
@@ -107,6 +107,31 @@ pub struct NameUse {
     pub errors: i64,
 }
 
+/// What began in one step of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Step {
+    /// Which step, counted from the beginning of the first.
+    pub(crate) number: i64,
+    pub(crate) traces: i64,
+    pub(crate) errors: i64,
+    pub(crate) latency: Option<Latency>,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+    pub(crate) cost: f64,
+}
+
+/// How long traces took, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
+    /// Half of them stay under it.
+    pub(crate) half: f64,
+    /// Nine in ten do.
+    pub(crate) most: f64,
+    /// 99 in 100 do.
+    pub(crate) nearly_all: f64,
+}
+
 impl Store {
     /// Volume, errors and latency over time. Buckets without a trace are not there.
     ///
@@ -114,31 +139,56 @@ impl Store {
     ///
     /// If the store cannot be read.
     pub fn volume(&self, filter: &TraceFilter, granularity: Granularity) -> Result<Vec<Bucket>, StoreError> {
+        let (length, shift) = granularity.grid();
+        let steps = self.activity(filter, length, shift)?;
+        let bucket = |step: Step| Bucket {
+            bucket: Micros(step.number * length + shift),
+            trace_count: step.traces,
+            error_count: step.errors,
+            avg_latency_ms: step.latency.map(|latency| latency.mean),
+            p50_latency_ms: step.latency.map(|latency| latency.half),
+            p90_latency_ms: step.latency.map(|latency| latency.most),
+            p99_latency_ms: step.latency.map(|latency| latency.nearly_all),
+        };
+        Ok(steps.into_iter().map(bucket).collect())
+    }
+
+    /// What the traces add up to in each step of `length` microseconds, counted from `shift`. Steps without a trace are not there.
+    pub(crate) fn activity(
+        &self,
+        filter: &TraceFilter,
+        length: i64,
+        shift: i64,
+    ) -> Result<Vec<Step>, StoreError> {
         let all = filter.to_where();
+        let length = length.max(1);
         self.read(|connection| {
             let list = format!(
-                "SELECT {} AS bucket, status = 'ERROR', latency FROM traces WHERE {} ORDER BY bucket, latency",
-                granularity.sql(),
+                "SELECT (traces.started_at - {shift}) / {length} AS number, status = 'ERROR', latency, prompt_tokens,
+                        completion_tokens, total_cost
+                 FROM traces WHERE {} ORDER BY number, latency",
                 all.sql()
             );
             let mut list = connection.prepare(&list)?;
             let mut rows = list.query(&*all.values())?;
-            let mut buckets: Vec<Bucket> = Vec::new();
-            let mut latencies = Vec::new();
+            let (mut steps, mut latencies): (Vec<Step>, _) = (Vec::new(), Vec::new());
             while let Some(row) = rows.next()? {
-                let bucket = Micros(row.get(0)?);
-                if buckets.last().is_none_or(|last| last.bucket != bucket) {
-                    spread(buckets.last_mut(), &mut latencies);
-                    buckets.push(Bucket::beginning(bucket));
+                let number = row.get(0)?;
+                if steps.last().is_none_or(|last| last.number != number) {
+                    spread(steps.last_mut(), &mut latencies);
+                    steps.push(Step { number, ..Step::default() });
                 }
-                if let Some(last) = buckets.last_mut() {
-                    last.trace_count += 1;
-                    last.error_count += row.get::<_, i64>(1)?;
+                if let Some(last) = steps.last_mut() {
+                    last.traces += 1;
+                    last.errors += row.get::<_, i64>(1)?;
+                    last.prompt_tokens = last.prompt_tokens.saturating_add(row.get(3)?);
+                    last.completion_tokens = last.completion_tokens.saturating_add(row.get(4)?);
+                    last.cost += cost(row, 5)?;
                 }
-                latencies.extend(row.get::<_, Option<i64>>(2)?.map(super::read::millis));
+                latencies.extend(row.get::<_, Option<i64>>(2)?.map(millis));
             }
-            spread(buckets.last_mut(), &mut latencies);
-            Ok(buckets)
+            spread(steps.last_mut(), &mut latencies);
+            Ok(steps)
         })
     }
 
@@ -261,36 +311,33 @@ impl Store {
     }
 }
 
-impl Bucket {
-    fn beginning(bucket: Micros) -> Self {
-        Self {
-            bucket,
-            trace_count: 0,
-            error_count: 0,
-            avg_latency_ms: None,
-            p50_latency_ms: None,
-            p90_latency_ms: None,
-            p99_latency_ms: None,
-        }
-    }
+/// A cost, which is none if it is no number.
+pub(super) fn cost(row: &Row<'_>, at: usize) -> Result<f64, rusqlite::Error> {
+    let cost: Option<f64> = row.get(at)?;
+    Ok(cost.filter(|cost| cost.is_finite()).unwrap_or_default())
 }
 
-/// Fills in what the latencies of a bucket, which are in order, add up to.
-fn spread(bucket: Option<&mut Bucket>, latencies: &mut Vec<f64>) {
-    if let (Some(bucket), Some([half, most, nearly_all])) = (bucket, percentiles(latencies)) {
-        #[expect(clippy::cast_precision_loss, reason = "a number of traces")]
-        let count = latencies.len() as f64;
-        bucket.avg_latency_ms = Some(latencies.iter().sum::<f64>() / count);
-        bucket.p50_latency_ms = Some(half);
-        bucket.p90_latency_ms = Some(most);
-        bucket.p99_latency_ms = Some(nearly_all);
+/// Fills in the latencies of a step, which are in order.
+fn spread(step: Option<&mut Step>, latencies: &mut Vec<f64>) {
+    if let Some(step) = step {
+        step.latency = Latency::of(latencies);
     }
     latencies.clear();
 }
 
-/// What half, nine in ten and 99 in 100 of these, which are in order, stay under.
-pub(super) fn percentiles(latencies: &[f64]) -> Option<[f64; 3]> {
-    let last = latencies.len().checked_sub(1)?;
-    let at = |hundredths: usize| latencies.get((last * hundredths + 50) / 100).copied().unwrap_or_default();
-    Some([at(50), at(90), at(99)])
+impl Latency {
+    /// Of these, which are in order.
+    fn of(latencies: &[f64]) -> Option<Self> {
+        let last = latencies.len().checked_sub(1)?;
+        let at =
+            |hundredths: usize| latencies.get((last * hundredths + 50) / 100).copied().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "a number of traces")]
+        let count = latencies.len() as f64;
+        Some(Self {
+            mean: latencies.iter().sum::<f64>() / count,
+            half: at(50),
+            most: at(90),
+            nearly_all: at(99),
+        })
+    }
 }

@@ -22,6 +22,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "server")]
+pub(crate) use analytics::Step;
 pub use analytics::{Bucket, Granularity, ModelUse, NameUse, SessionBucket, TokenBucket};
 #[cfg(feature = "server")]
 pub(crate) use changes::Seen;

@@ -32,6 +32,10 @@ const PAGES: i64 = 4_000;
 
 impl Store {
     /// Removes what is not to be kept, the oldest first, and gives the space back to the file system.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn prune(&self, retention: Retention) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
         loop {
@@ -46,6 +50,10 @@ impl Store {
     }
 
     /// Gives unused space back to the file system.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn vacuum(&self) -> Result<(), StoreError> {
         let mut free = i64::MAX;
         loop {

@@ -8,7 +8,7 @@ use super::{
     Page, Store, StoreError,
     filter::Where,
     read::raw,
-    write::{find, touch, weigh},
+    write::{find, touch},
 };
 use crate::{
     time::Micros,
@@ -129,6 +129,10 @@ fn score(row: &Row<'_>) -> Result<Score, rusqlite::Error> {
 
 impl Store {
     /// Stores a score; `None` if the project, or without one the store, has no such trace.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn post_score(
         &self,
         project: Option<String>,
@@ -144,6 +148,10 @@ impl Store {
 
     /// Changes a score, which is then an annotation. `Ok(None)`: the project, or without one the store, has none; an inner error
     /// says what is wrong with the value.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn patch_score(
         &self,
         project: Option<String>,
@@ -174,7 +182,6 @@ impl Store {
                     metadata,
                     Micros::now().0,
                 ])?;
-            weigh(connection, trace)?;
             touch(connection, trace)?;
             Ok(Some(Ok(())))
         })
@@ -182,13 +189,16 @@ impl Store {
     }
 
     /// Removes a score; `false` if the project, or without one the store, has none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn delete_score(&self, project: Option<String>, score_id: Uuid) -> Result<bool, StoreError> {
         self.change(move |connection| {
             let Some((trace, _)) = find_score(connection, project.as_deref(), score_id)? else {
                 return Ok(false);
             };
             connection.execute("DELETE FROM scores WHERE score_id = ?1", [score_id.to_string()])?;
-            weigh(connection, trace)?;
             touch(connection, trace)?;
             Ok(true)
         })
@@ -328,7 +338,6 @@ fn post_score(
             serde_json::to_string(&score.metadata)?,
             created_at.0,
         ])?;
-    weigh(connection, id)?;
     touch(connection, id)?;
     Ok(true)
 }

@@ -207,6 +207,10 @@ impl Store {
     }
 
     /// Removes the traces of a session, and says how many there were. Without a project, of the one that had a trace of it last.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn delete_session(
         &self,
         project: Option<String>,

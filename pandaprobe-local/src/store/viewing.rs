@@ -1,12 +1,12 @@
 //! What the viewer reads beside lists.
 
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, TraceFilter, TraceRow,
-    analytics::percentiles,
-    read::{ROW, millis, raw, trace_row},
+    analytics::cost,
+    read::{ROW, raw, trace_row},
     scores::IS_LATEST,
     sessions::{USER, user_row},
 };
@@ -25,20 +25,6 @@ pub(crate) struct SpanLine {
     pub(crate) ended_at: Option<i64>,
     pub(crate) first_token_at: Option<i64>,
     pub(crate) tokens: i64,
-    pub(crate) cost: f64,
-}
-
-/// What began in one step of time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Step {
-    /// Which step, counted from the beginning of 1970.
-    pub(crate) number: i64,
-    pub(crate) traces: i64,
-    pub(crate) errors: i64,
-    /// The latencies that half, nine in ten and 99 in 100 stay under, in milliseconds.
-    pub(crate) latency: Option<[f64; 3]>,
-    pub(crate) prompt_tokens: i64,
-    pub(crate) completion_tokens: i64,
     pub(crate) cost: f64,
 }
 
@@ -163,40 +149,6 @@ impl Store {
         })
     }
 
-    /// What the traces add up to in each step of that many microseconds. Steps without a trace are not there.
-    pub(crate) fn activity(&self, filter: &TraceFilter, length: i64) -> Result<Vec<Step>, StoreError> {
-        let all = filter.to_where();
-        let length = length.max(1);
-        self.read(|connection| {
-            let list = format!(
-                "SELECT traces.started_at / {length} AS number, status = 'ERROR', latency, prompt_tokens,
-                        completion_tokens, total_cost
-                 FROM traces WHERE {} ORDER BY number, latency",
-                all.sql()
-            );
-            let mut list = connection.prepare(&list)?;
-            let mut rows = list.query(&*all.values())?;
-            let (mut steps, mut latencies): (Vec<Step>, _) = (Vec::new(), Vec::new());
-            while let Some(row) = rows.next()? {
-                let number = row.get(0)?;
-                if steps.last().is_none_or(|last| last.number != number) {
-                    spread(steps.last_mut(), &mut latencies);
-                    steps.push(Step { number, ..Step::default() });
-                }
-                if let Some(last) = steps.last_mut() {
-                    last.traces += 1;
-                    last.errors += row.get::<_, i64>(1)?;
-                    last.prompt_tokens = last.prompt_tokens.saturating_add(row.get(3)?);
-                    last.completion_tokens = last.completion_tokens.saturating_add(row.get(4)?);
-                    last.cost += cost(row, 5)?;
-                }
-                latencies.extend(row.get::<_, Option<i64>>(2)?.map(millis));
-            }
-            spread(steps.last_mut(), &mut latencies);
-            Ok(steps)
-        })
-    }
-
     /// What each model took in each step of that many microseconds.
     pub(crate) fn model_activity(
         &self,
@@ -259,20 +211,6 @@ impl Store {
     }
 }
 
-/// A cost, which is none if it is no number.
-fn cost(row: &Row<'_>, at: usize) -> Result<f64, rusqlite::Error> {
-    let cost: Option<f64> = row.get(at)?;
-    Ok(cost.filter(|cost| cost.is_finite()).unwrap_or_default())
-}
-
-/// Fills in the latencies of a step, which are in order.
-fn spread(step: Option<&mut Step>, latencies: &mut Vec<f64>) {
-    if let Some(step) = step {
-        step.latency = percentiles(latencies);
-    }
-    latencies.clear();
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -301,7 +239,7 @@ mod tests {
         let all = TraceFilter::default();
         let lines = store.span_lines(one).unwrap();
         assert_eq!((lines[0].tokens, lines[0].cost), (most, 0.0));
-        let steps = store.activity(&all, 1).unwrap();
+        let steps = store.activity(&all, 1, 0).unwrap();
         assert_eq!((steps[0].traces, steps[0].prompt_tokens, steps[0].cost), (2, most, 0.0));
         let models = store.model_activity(&all, 1).unwrap();
         assert_eq!((models[0].tokens, models[0].cost), (most, 0.0));

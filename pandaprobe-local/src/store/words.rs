@@ -1,6 +1,6 @@
 //! What is searched: the words of names, inputs and outputs.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::StoreError;
 
@@ -22,12 +22,7 @@ pub(super) fn index(connection: &Connection, id: i64) -> Result<(), StoreError> 
     )?;
     let mut rows = one.query(params![id, MAX_VALUE])?;
     while let Some(row) = rows.next()? {
-        for text in 0..3 {
-            push(&mut body, row.get_ref(text)?.as_str().unwrap_or_default());
-        }
-        for value in 3..5 {
-            strings(row.get_ref(value)?.as_str().unwrap_or_default(), &mut body);
-        }
+        push_row(&mut body, row)?;
     }
     let mut spans = connection.prepare_cached(
         "SELECT name, coalesce(model, ''), coalesce(error, ''), substr(input, 1, ?2), substr(output, 1, ?2)
@@ -37,17 +32,23 @@ pub(super) fn index(connection: &Connection, id: i64) -> Result<(), StoreError> 
     while body.len() < MAX
         && let Some(row) = rows.next()?
     {
-        for text in 0..3 {
-            push(&mut body, row.get_ref(text)?.as_str().unwrap_or_default());
-        }
-        for value in 3..5 {
-            strings(row.get_ref(value)?.as_str().unwrap_or_default(), &mut body);
-        }
+        push_row(&mut body, row)?;
     }
     connection.prepare_cached("DELETE FROM words WHERE rowid = ?1")?.execute([id])?;
     connection
         .prepare_cached("INSERT INTO words (rowid, body) VALUES (?1, ?2)")?
         .execute(params![id, body])?;
+    Ok(())
+}
+
+/// Three texts, and the strings of two JSON texts.
+fn push_row(body: &mut String, row: &Row<'_>) -> Result<(), rusqlite::Error> {
+    for text in 0..3 {
+        push(body, row.get_ref(text)?.as_str().unwrap_or_default());
+    }
+    for value in 3..5 {
+        strings(row.get_ref(value)?.as_str().unwrap_or_default(), body);
+    }
     Ok(())
 }
 

@@ -15,12 +15,20 @@ use crate::{
 impl Store {
     /// Stores a trace, or what is new of one that is stored: what is absent stays, metadata and tags are added, spans that are
     /// not mentioned stay. `false` if the trace is another project's, and stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn post_trace(&self, project: String, trace: TraceIn) -> Result<bool, StoreError> {
         self.change(move |connection| post_trace(connection, &project, &trace)).await
     }
 
     /// Adds spans to a trace, or what is new of those that are stored; `false` if the project, or without one the store, has no
     /// such trace.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn post_spans(
         &self,
         project: Option<String>,
@@ -31,6 +39,10 @@ impl Store {
     }
 
     /// Changes a trace; `false` if the project, or without one the store, has none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn patch_trace(
         &self,
         project: Option<String>,
@@ -41,6 +53,10 @@ impl Store {
     }
 
     /// Changes a span of a trace; `false` if the project, or without one the store, has none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn patch_span(
         &self,
         project: Option<String>,
@@ -52,6 +68,10 @@ impl Store {
     }
 
     /// Removes traces with their spans and scores, and says how many of them the project, or without one the store, had.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn delete_traces(
         &self,
         project: Option<String>,
@@ -71,6 +91,10 @@ impl Store {
     }
 
     /// Adds and removes tags of traces, and says how many of them the project, or without one the store, has.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be written.
     pub async fn change_tags(
         &self,
         project: Option<String>,
@@ -381,16 +405,17 @@ fn refresh(connection: &Connection, id: i64) -> Result<(), StoreError> {
              WHERE id = ?1",
         )?
         .execute([id])?;
-    weigh(connection, id)?;
     touch(connection, id)?;
     words::index(connection, id)
 }
 
-/// Notes how much there is of a trace, with its spans and scores.
-pub(super) fn weigh(connection: &Connection, id: i64) -> Result<(), StoreError> {
+/// Marks a trace as changed now, and notes how much there is of it, with its spans and scores.
+pub(super) fn touch(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    // Later than every other change, so that who has seen all until one sees this one.
     connection
         .prepare_cached(
             "UPDATE traces SET
+                 changed_at = max(?2, 1 + (SELECT max(changed_at) FROM traces)),
                  bytes = 400 + octet_length(name) + octet_length(tags) + coalesce((
                      SELECT coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0) + octet_length(metadata)
                      FROM trace_content WHERE trace_content.id = traces.id), 0) + coalesce((
@@ -400,7 +425,7 @@ pub(super) fn weigh(connection: &Connection, id: i64) -> Result<(), StoreError> 
                      FROM scores WHERE scores.trace_id = traces.trace_id), 0)
              WHERE id = ?1",
         )?
-        .execute([id])?;
+        .execute(params![id, Micros::now().0])?;
     Ok(())
 }
 
@@ -414,17 +439,6 @@ fn weigh_span(connection: &Connection, sid: i64) -> Result<(), StoreError> {
          WHERE sid = ?1"
     );
     connection.prepare_cached(&weigh)?.execute([sid])?;
-    Ok(())
-}
-
-/// Marks a trace as changed now.
-pub(super) fn touch(connection: &Connection, id: i64) -> Result<(), StoreError> {
-    // Later than every other change, so that who has seen all until one sees this one.
-    connection
-        .prepare_cached(
-            "UPDATE traces SET changed_at = max(?2, 1 + (SELECT max(changed_at) FROM traces)) WHERE id = ?1",
-        )?
-        .execute(params![id, Micros::now().0])?;
     Ok(())
 }
 

@@ -28,7 +28,9 @@ struct Conversation<'a> {
 struct Message<'a> {
     role: String,
     content: Option<&'a RawValue>,
-    tool_calls: Option<&'a RawValue>,
+    calls: Vec<Call<'a>>,
+    /// Calls that cannot be read.
+    unread_calls: Option<&'a RawValue>,
     tool_call_id: Option<&'a RawValue>,
     name: Option<&'a RawValue>,
     /// What else it says.
@@ -40,10 +42,16 @@ impl<'a> Message<'a> {
     fn read(mut fields: Fields<'a>) -> Option<Self> {
         let role = serde_json::from_str(fields.remove("role")?.get()).ok()?;
         let mut take = |name| fields.remove(name).filter(|value| value.get() != "null");
+        let calls = take("tool_calls");
+        let (calls, unread_calls) = match calls.map(|calls| serde_json::from_str(calls.get())) {
+            Some(Ok(read)) => (read, None),
+            _ => (Vec::new(), calls),
+        };
         Some(Self {
             role,
             content: take("content"),
-            tool_calls: take("tool_calls"),
+            calls,
+            unread_calls,
             tool_call_id: take("tool_call_id"),
             name: take("name"),
             more: fields,
@@ -156,9 +164,8 @@ fn results(messages: &[Message<'_>], hidden: &Range<usize>) -> Results {
     let mut open: HashMap<&str, VecDeque<(usize, usize)>> = HashMap::new();
     let mut results = Results::new();
     for (at, message) in messages.iter().enumerate() {
-        let ids = calls(message).into_iter().map(|call| call.id.map(RawValue::get));
-        for (nth, id) in ids.enumerate() {
-            let Some(id) = id else { continue };
+        for (nth, call) in message.calls.iter().enumerate() {
+            let Some(id) = call.id.map(RawValue::get) else { continue };
             let waiting = open.entry(id).or_default();
             if waiting.front().is_some_and(|(by, _)| *by != at) {
                 waiting.clear();
@@ -175,14 +182,9 @@ fn results(messages: &[Message<'_>], hidden: &Range<usize>) -> Results {
     results
 }
 
-fn calls<'a>(message: &Message<'a>) -> Vec<Call<'a>> {
-    message.tool_calls.and_then(|calls| serde_json::from_str(calls.get()).ok()).unwrap_or_default()
-}
-
 fn one(at: usize, all: &[Message<'_>], results: &Results, way: &Way<'_>) -> Markup {
     let message = &all[at];
-    let calls = calls(message);
-    let is_other = message.content.is_none() && message.tool_calls.is_none();
+    let is_other = message.content.is_none() && message.calls.is_empty() && message.unread_calls.is_none();
     let name = message.name.and_then(|name| json::string(name.get(), 200));
     html! {
         li class=(format!("message {}", class(&message.role))) {
@@ -192,14 +194,12 @@ fn one(at: usize, all: &[Message<'_>], results: &Results, way: &Way<'_>) -> Mark
             }
             div.said {
                 @if let Some(content) = message.content { (self::content(content.get(), way)) }
-                @for (nth, call) in calls.iter().enumerate() {
+                @for (nth, call) in message.calls.iter().enumerate() {
                     @if way.spend(0, 0).is_some() {
                         (self::call(call, results.get(&(at, nth)).map(|at| &all[*at]), way))
                     }
                 }
-                @if let (true, Some(calls)) = (calls.is_empty(), message.tool_calls) {
-                    @if calls.get() != "[]" { (block(calls.get(), way)) }
-                }
+                @if let Some(calls) = message.unread_calls { (block(calls.get(), way)) }
                 @if is_other { (fields(message.more.iter(), way)) }
             }
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     ModelUse, NameUse, Store, StoreError, TraceFilter, UserRow,
     server::Shared,
-    store::viewing::{ModelStep, Step},
+    store::{Step, viewing::ModelStep},
     time::Micros,
 };
 
@@ -46,7 +46,7 @@ impl Series {
         filter.started_after = filter.started_after.or(Some(Micros(from)));
         Ok(Self {
             time,
-            steps: store.activity(&filter, time.length)?,
+            steps: store.activity(&filter, time.length, 0)?,
             models: store.model_activity(&filter, time.length)?,
         })
     }
@@ -101,12 +101,11 @@ impl Series {
         ];
         let rate =
             [self.row("failed", "bad", |step| Some(float(step.errors) * 100.0 / float(step.traces.max(1))))];
-        let latency = [("p50", "s0"), ("p90", "s1"), ("p99", "s3")];
-        let latency: Vec<Row> = latency
-            .iter()
-            .enumerate()
-            .map(|(at, (name, class))| self.row(name, class, |step| step.latency?.get(at).copied()))
-            .collect();
+        let latency = [
+            self.row("p50", "s0", |step| Some(step.latency?.half)),
+            self.row("p90", "s1", |step| Some(step.latency?.most)),
+            self.row("p99", "s3", |step| Some(step.latency?.nearly_all)),
+        ];
         let tokens = [
             self.row("prompt", "s1", |step| Some(float(step.prompt_tokens))),
             self.row("completion", "s0", |step| Some(float(step.completion_tokens))),

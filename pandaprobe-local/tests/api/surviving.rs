@@ -115,6 +115,13 @@ async fn what_is_old_or_too_much_goes_the_oldest_first() {
     store.patch_score(None, score, wire::parse(patch.as_bytes()).unwrap()).await.unwrap().unwrap().unwrap();
     assert_eq!(store.prune(most(410_000)).await.unwrap().traces, 0);
     assert_eq!(store.prune(most(400_000)).await.unwrap().traces, 1);
+    // And tags.
+    let tagged = trace("tagged");
+    store.post_trace("p".to_owned(), parsed(&tagged)).await.unwrap();
+    let id = tagged["trace_id"].as_str().unwrap().parse().unwrap();
+    store.change_tags(None, vec![id], vec!["é".repeat(100_000)], Vec::new()).await.unwrap();
+    assert_eq!(store.prune(most(210_000)).await.unwrap().traces, 0);
+    assert_eq!(store.prune(most(200_000)).await.unwrap().traces, 1);
     // Nor is it found by its words.
     let filter = TraceFilter { query: Some("day".to_owned()), ..TraceFilter::default() };
     assert_eq!(store.traces(&filter, SortBy::StartedAt, Order::Asc, (1, 0)).unwrap().total, 0);
